@@ -1,0 +1,163 @@
+"""The states of runs and steps, and the only list of arrows between them.
+
+Everything that needs to know which change of state is legal derives from `TRANSITIONS`: the CHECK constraints of
+the ledger, the guards inside its UPDATE statements, the tests that try each arrow from each state, the docs.
+Source: `semantics` section 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final, Literal
+
+
+class RunState(StrEnum):
+    """Where a run is. The value is what the database stores."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    WAITING = "waiting"
+    PAUSED = "paused"
+    PARKED = "parked"
+    IN_REVIEW = "in_review"
+    ROLLING_BACK = "rolling_back"
+    SUCCEEDED = "succeeded"
+    ROLLED_BACK = "rolled_back"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        """True when nothing happens any more unless a person asks for it."""
+        return self in FINAL_RUN_STATES
+
+    @property
+    def is_settled(self) -> bool:
+        """True when the engine does nothing more by itself: final, or waiting for a person."""
+        return self in SETTLED_RUN_STATES
+
+
+FINAL_RUN_STATES: Final = frozenset(
+    {RunState.SUCCEEDED, RunState.ROLLED_BACK, RunState.FAILED, RunState.CANCELLED},
+)
+SETTLED_RUN_STATES: Final = FINAL_RUN_STATES | {RunState.IN_REVIEW, RunState.PARKED, RunState.PAUSED}
+
+
+class StepState(StrEnum):
+    """Where a step is, in either direction. The value is what the database stores."""
+
+    PENDING = "pending"
+    READY = "ready"
+    RUNNING = "running"
+    RETRY_SCHEDULED = "retry_scheduled"
+    WAITING = "waiting"
+    IN_DOUBT = "in_doubt"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    KEPT = "kept"
+    UNDONE = "undone"
+
+    @property
+    def is_finished(self) -> bool:
+        """True when the row has a finish time: no attempt of it is running or expected."""
+        return self in FINISHED_STEP_STATES
+
+
+FINISHED_STEP_STATES: Final = frozenset(
+    {
+        StepState.SUCCEEDED,
+        StepState.FAILED,
+        StepState.SKIPPED,
+        StepState.KEPT,
+        StepState.UNDONE,
+    },
+)
+
+
+class Direction(StrEnum):
+    """Which way a step row runs: the step itself, or the compensation that undoes it."""
+
+    FORWARD = "forward"
+    COMPENSATION = "compensation"
+
+
+class RollbackOutcome(StrEnum):
+    """How far the rollback of a run came; kept apart from the error that caused it."""
+
+    NONE = "none"
+    COMPLETE = "complete"
+    PARTIAL = "partial"
+    FAILED = "failed"
+
+
+class ReviewReason(StrEnum):
+    """Why a person is asked. Stable codes, see `semantics` section 5."""
+
+    CONFIRMATION_MISSING = "confirmation_missing"
+    RETRIES_EXHAUSTED_AFTER_WRITE = "retries_exhausted_after_write"
+    SYSTEMS_DISAGREE = "systems_disagree"
+    MAY_HAVE_DUPLICATED = "may_have_duplicated"
+    NOT_LIVE_AFTER_PUBLISH = "not_live_after_publish"
+    CREDENTIALS_FAILED = "credentials_failed"
+    COMPENSATION_FAILED = "compensation_failed"
+    IRREVERSIBLE_PASSED = "irreversible_passed"
+    DEFINITION_MISSING = "definition_missing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrow:
+    """One legal change of state.
+
+    Attributes:
+        subject: what changes, a run or a step.
+        sources: the states it may start from; empty when the arrow creates the row.
+        targets: the states it may end in; more than one only where the contract of the step decides.
+    """
+
+    subject: Literal["run", "step"]
+    sources: frozenset[str]
+    targets: frozenset[str]
+
+
+def _step(sources: set[StepState], *targets: StepState) -> Arrow:
+    return Arrow(subject="step", sources=frozenset(sources), targets=frozenset(targets))
+
+
+def _run(sources: set[RunState], *targets: RunState) -> Arrow:
+    return Arrow(subject="run", sources=frozenset(sources), targets=frozenset(targets))
+
+
+TRANSITIONS: Final[Mapping[str, Arrow]] = MappingProxyType(
+    {
+        # A step row is born ready (the next forward step) or with the rollback plan (all compensations at once).
+        "create_step": _step(set(), StepState.READY),
+        "plan_compensation": _step(set(), StepState.PENDING, StepState.READY, StepState.KEPT, StepState.SKIPPED),
+        "ready_step": _step({StepState.PENDING}, StepState.READY),
+        "claim_step": _step({StepState.READY, StepState.RETRY_SCHEDULED}, StepState.RUNNING),
+        "succeed_step": _step({StepState.RUNNING}, StepState.SUCCEEDED),
+        "skip_step": _step({StepState.RUNNING}, StepState.SKIPPED),
+        "fail_step": _step({StepState.RUNNING}, StepState.FAILED),
+        "schedule_retry": _step({StepState.RUNNING}, StepState.RETRY_SCHEDULED),
+        # The claim ended without an outcome: again under the same key if the contract allows it, else in doubt (R8).
+        "release_claim": _step({StepState.RUNNING}, StepState.READY),
+        "doubt_step": _step({StepState.RUNNING}, StepState.IN_DOUBT),
+        "undo_step": _step({StepState.SUCCEEDED}, StepState.UNDONE),
+        "create_run": _run(set(), RunState.PENDING),
+        "start_run": _run({RunState.PENDING}, RunState.RUNNING),
+        "succeed_run": _run({RunState.RUNNING}, RunState.SUCCEEDED),
+        "park_run": _run({RunState.RUNNING}, RunState.PARKED),
+        "review_run": _run({RunState.RUNNING, RunState.ROLLING_BACK}, RunState.IN_REVIEW),
+        "begin_rollback": _run({RunState.RUNNING}, RunState.ROLLING_BACK),
+        "finish_rollback": _run({RunState.ROLLING_BACK}, RunState.ROLLED_BACK, RunState.FAILED),
+    },
+)
+"""Arrow name to arrow. Each name is a function of `backout.ledger.transitions`; a test compares the two."""
+
+
+def sources(arrow: str) -> tuple[str, ...]:
+    """Return the states that an arrow may start from, sorted so that the SQL built from them is always the same."""
+    return tuple(sorted(TRANSITIONS[arrow].sources))

@@ -1,0 +1,60 @@
+"""Fixtures for all tests: real servers, and a fresh database for each test that asks for one."""
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backout.testing.servers import TEST_SOURCES, Broker, ServerSource, start_broker
+from backout.testing.servers.postgres import Postgres, start_postgres
+from tests.support.servers import describe_servers, started
+
+OWN_SOURCES = tuple(source for source in TEST_SOURCES if source is not ServerSource.ENVIRONMENT)
+
+
+def pytest_report_header() -> list[str]:
+    return describe_servers()
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[Broker]:
+    """A broker shared by all tests; use `flush()` before counting on an empty one, and never stop it."""
+    with started(start_broker(sources=TEST_SOURCES)) as server:
+        yield server
+
+
+@pytest.fixture
+def own_broker() -> Iterator[Broker]:
+    """A broker of this test's own, which it may stop and kill; what was stored survives both."""
+    with started(start_broker(sources=OWN_SOURCES, persistent=True)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server shared by all tests; never stop it."""
+    with started(start_postgres(sources=TEST_SOURCES)) as server:
+        yield server
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server of this test's own, which it may stop and kill (half a second to start)."""
+    with started(start_postgres(sources=OWN_SOURCES)) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> Iterator[str]:
+    """The URL of an empty database, dropped after the test."""
+    # A random name, because a server that the environment names may serve several test runs at once.
+    name = f"backout_test_{uuid.uuid4().hex}"
+    yield postgres.create_database(name)
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """The URL of a SQLite file that does not exist yet."""
+    return f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
