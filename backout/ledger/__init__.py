@@ -1,0 +1,1 @@
+"""What did happen: the only package that imports SQLAlchemy."""

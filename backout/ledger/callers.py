@@ -1,0 +1,130 @@
+"""Writing inside a transaction of the caller, and doing something after its commit.
+
+What a crash leaves between the commit and the callback is the sweeper's: a lost callback costs time, nothing else.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any, Final
+
+from sqlalchemy import Connection, event
+from sqlalchemy.orm import Session, scoped_session
+from sqlalchemy.pool import Pool
+
+from backout.errors import ConfigurationError
+
+Callback = Callable[[], object]
+
+_SESSION_KEY: Final = "backout_after_commit"
+
+
+def connection_of(connection: Any, session: Any) -> Connection:
+    """Return the connection to write on.
+
+    Raises:
+        ConfigurationError: both were given, or something that is neither. Nothing was written.
+    """
+    if connection is not None and session is not None:
+        raise ConfigurationError(problem="both connection= and session= were given", remedy="Give one of them.")
+    if isinstance(connection, Connection):
+        return connection
+    if isinstance(session, Session | scoped_session):
+        return session.connection()
+    given = type(connection if connection is not None else session).__name__
+    raise ConfigurationError(
+        problem=f"a run cannot be written through a {given}",
+        remedy="Give connection= an SQLAlchemy Connection or session= a (scoped) Session, not an async one.",
+    )
+
+
+def after_commit(connection: Any, session: Any, callback: Callback) -> None:
+    """Call back when the caller's transaction has committed; never when it was rolled back.
+
+    A session says when it has committed. A connection only says when it is about to: then the callback comes when the
+    connection is given back to its pool, or begins its next transaction.
+    """
+    if session is not None:
+        _after_session_commit(session() if isinstance(session, scoped_session) else session, callback)
+    else:
+        _after_connection_commit(connection, callback)
+
+
+def _after_session_commit(session: Session, callback: Callback) -> None:
+    waiting: list[tuple[object, Callback]] | None = session.info.get(_SESSION_KEY)
+    if waiting is None:
+        waiting = session.info[_SESSION_KEY] = []
+        event.listen(session, "after_commit", _session_committed)
+        event.listen(session, "after_soft_rollback", _session_rolled_back)
+    waiting.append((session.get_nested_transaction(), callback))
+
+
+def _session_committed(session: Session) -> None:
+    if session.in_nested_transaction():
+        return
+    waiting = session.info[_SESSION_KEY]
+    callbacks = [callback for _, callback in waiting]
+    waiting.clear()
+    for callback in callbacks:
+        callback()
+
+
+def _session_rolled_back(session: Session, previous: Any) -> None:
+    waiting = session.info[_SESSION_KEY]
+    # A savepoint takes back what was enqueued inside it; the outer transaction takes back everything.
+    waiting[:] = [item for item in waiting if previous.nested and item[0] is not previous]
+
+
+class _Waiting:
+    """Callbacks of one database connection, not yet committed and committed."""
+
+    def __init__(self) -> None:
+        self.open: list[Callback] = []
+        self.committed: list[Callback] = []
+
+    def run(self) -> None:
+        callbacks, self.committed = self.committed, []
+        for callback in callbacks:
+            callback()
+
+
+_by_connection: Final[weakref.WeakKeyDictionary[Connection, _Waiting]] = weakref.WeakKeyDictionary()
+_by_driver: Final[dict[int, _Waiting]] = {}
+_pools: Final[weakref.WeakSet[Pool]] = weakref.WeakSet()
+
+
+def _after_connection_commit(connection: Connection, callback: Callback) -> None:
+    waiting = _by_connection.get(connection)
+    if waiting is None:
+        waiting = _by_connection[connection] = _Waiting()
+        event.listen(connection, "commit", _connection_commits)
+        event.listen(connection, "rollback", _connection_rolls_back)
+        event.listen(connection, "begin", _connection_begins)
+    _by_driver[id(connection.connection.dbapi_connection)] = waiting
+    pool = connection.engine.pool
+    if pool not in _pools:
+        _pools.add(pool)
+        event.listen(pool, "checkin", _given_back)
+    waiting.open.append(callback)
+
+
+def _connection_commits(connection: Connection) -> None:
+    waiting = _by_connection[connection]
+    waiting.committed += waiting.open
+    waiting.open.clear()
+
+
+def _connection_rolls_back(connection: Connection) -> None:
+    _by_connection[connection].open.clear()
+
+
+def _connection_begins(connection: Connection) -> None:
+    _by_connection[connection].run()
+
+
+def _given_back(driver_connection: Any, _record: Any) -> None:
+    waiting = _by_driver.pop(id(driver_connection), None)
+    if waiting is not None:
+        waiting.open.clear()
+        waiting.run()

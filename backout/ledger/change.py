@@ -1,0 +1,140 @@
+"""A change of state, written once: a guarded UPDATE, and what follows only if it matched.
+
+Pure SQL expressions, the same for every database; `dialects` runs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Insert,
+    Select,
+    Table,
+    Update,
+    bindparam,
+    cast,
+    exists,
+    insert,
+    literal,
+    literal_column,
+    null,
+    select,
+    union_all,
+)
+from sqlalchemy.sql.expression import CTE, Null
+
+from backout.ledger.models import run, step
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """In the values of a follow-up: the value that the matched row has in this column."""
+
+    column: Column[Any]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Change:
+    """A guarded UPDATE and what follows from it, in one commit.
+
+    Attributes:
+        guard: matches one row or none; the states it may start from are in its WHERE clause.
+        returning: what the caller wants to know of the matched row.
+        rows: rows to insert if the guard matched, in this order; values are constants, bind parameters or `Matched`.
+        updates: other UPDATEs to run if the guard matched.
+        run_columns: columns of the matched step's run to return as well, under `run_<name>`.
+    """
+
+    guard: Update
+    returning: tuple[Column[Any], ...]
+    rows: tuple[tuple[Table, Mapping[str, Any]], ...] = ()
+    updates: tuple[Update, ...] = ()
+    run_columns: tuple[Column[Any], ...] = ()
+
+    @cached_property
+    def as_one_statement(self) -> Select[Any]:
+        """The whole change as one SELECT over data-modifying common table expressions."""
+        matched = self.as_guard.cte("matched")
+        statement = select(*(matched.c[column.name] for column in self.returning))
+        if self.run_columns:
+            statement = statement.add_columns(*_run_labels(self.run_columns)).join_from(
+                matched,
+                run,
+                run.c.id == matched.c.run_id,
+            )
+        for number, update in enumerate(self.updates):
+            guarded = update.where(exists(select(literal(1)).select_from(matched)))
+            statement = statement.add_cte(guarded.cte(f"update_{number}"))
+        for number, inserted in enumerate(self._inserts(matched)):
+            statement = statement.add_cte(inserted.cte(f"insert_{number}"))
+        return statement
+
+    @cached_property
+    def as_guard(self) -> Update:
+        """The guard alone, returning what the follow-ups and the caller need."""
+        return self.guard.returning(*self._needed)
+
+    @cached_property
+    def as_follow_ups(self) -> tuple[Update | Insert, ...]:
+        """The follow-ups as statements of their own; values of the matched row are parameters `matched_<column>`."""
+        inserts = tuple(
+            insert(table).values({name: _as_parameter(value) for name, value in values.items()})
+            for table, values in self.rows
+        )
+        return (*self.updates, *inserts)
+
+    @cached_property
+    def as_run_read(self) -> Select[Any]:
+        """The read of the matched row's run alone."""
+        return select(*_run_labels(self.run_columns)).where(run.c.id == bindparam("matched_run_id"))
+
+    @cached_property
+    def _needed(self) -> tuple[Column[Any], ...]:
+        wanted = {column.name: column for column in self.returning}
+        if self.run_columns:
+            wanted["run_id"] = step.c.run_id
+        for _, values in self.rows:
+            wanted |= {value.column.name: value.column for value in values.values() if isinstance(value, Matched)}
+        return tuple(wanted.values())
+
+    def _inserts(self, matched: CTE) -> list[Insert]:
+        """Return one INSERT … SELECT for each table: rows of one statement keep their order, statements do not."""
+        grouped: dict[str, tuple[Table, list[Mapping[str, Any]]]] = {}
+        for table, values in self.rows:
+            grouped.setdefault(table.name, (table, []))[1].append(values)
+        inserts = []
+        for table, all_values in grouped.values():
+            columns = list(dict.fromkeys(name for values in all_values for name in values))
+            rows = [
+                select(*(_in_select(table.c[name], values.get(name), matched) for name in columns)).select_from(matched)
+                for values in all_values
+            ]
+            source = rows[0] if len(rows) == 1 else union_all(*rows)
+            inserts.append(insert(table).from_select(columns, source))
+        return inserts
+
+
+def _run_labels(columns: tuple[Column[Any], ...]) -> list[ColumnElement[Any]]:
+    return [column.label(f"run_{column.name}") for column in columns]
+
+
+def _as_parameter(value: Any) -> Any:
+    return bindparam(f"matched_{value.column.name}", type_=value.column.type) if isinstance(value, Matched) else value
+
+
+def _in_select(column: Column[Any], value: Any, matched: CTE) -> ColumnElement[Any]:
+    if isinstance(value, Matched):
+        return matched.c[value.column.name]
+    if value is None or isinstance(value, Null):
+        # The rows of a UNION need types, and PostgreSQL takes a bare NULL for text.
+        return cast(null(), column.type)
+    if isinstance(value, ColumnElement):
+        return value
+    # Constants stand in the statement: fewer parameters to send each time.
+    return literal_column(str(value)) if isinstance(value, int) else literal(value, type_=column.type)

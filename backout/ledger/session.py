@@ -1,0 +1,204 @@
+"""The ledger's connections: one engine per process, safe over fork, and the scopes in which changes commit."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, TypeAlias, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    NoSuchModuleError,
+    OperationalError,
+)
+
+from backout.errors import ConfigurationError, LedgerUnavailable
+from backout.jsontext import dump_json, load_json
+from backout.ledger.dialects import LedgerDialect, dialect_of
+
+T = TypeVar("T")
+
+LedgerConnection: TypeAlias = Connection
+"""What `Ledger.transaction()` and `Ledger.change()` open; other packages pass it on and do not look inside."""
+
+logger = logging.getLogger(__name__)
+
+LONGEST_PAUSE_SECONDS: Final = 5.0
+REPEATS: Final = 3
+"""How often a transaction is run again after a deadlock or a connection that turned out to be dead."""
+
+
+class KeyTaken(Exception):
+    """A unique index has the row or the key already; nothing was written."""
+
+
+class Ledger:
+    """The database that knows what happened.
+
+    Args:
+        database_url: an SQLAlchemy URL.
+        pool_size: connections kept open in this process; twice as many may be open for a moment.
+
+    Raises:
+        ConfigurationError: the URL cannot be read, or its driver is not installed. Nothing was connected.
+    """
+
+    def __init__(self, database_url: str, *, pool_size: int = 5) -> None:
+        self._url = _parse(database_url)
+        self.shown_url: Final = self._url.render_as_string(hide_password=True)
+        options: dict[str, Any] = {"json_serializer": dump_json, "json_deserializer": load_json}
+        if self._url.get_backend_name() != "sqlite":
+            options |= {"pool_size": pool_size, "max_overflow": pool_size, "pool_timeout": 30, "pool_use_lifo": True}
+        try:
+            self._engine: Engine = create_engine(self._url, **options)
+            self.dialect: LedgerDialect = dialect_of(self._engine.dialect)
+        except (ModuleNotFoundError, NoSuchModuleError, KeyError) as error:
+            raise ConfigurationError(
+                problem=f"the ledger URL {self.shown_url} needs a driver that is not there ({error})",
+                remedy='Supported: "postgresql+psycopg://…" (pip install "backout[postgres]") and "sqlite:///…".',
+            ) from error
+        self.dialect.prepare(self._engine)
+        # Autocommit shares the pool; psycopg switches it without a round trip.
+        self._autocommit: Final = (
+            self._engine.execution_options(isolation_level="AUTOCOMMIT")
+            if self.dialect.commits_each_statement
+            else self._engine
+        )
+        _ledgers.add(self)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Open a transaction; commit at the end, roll back on any exception."""
+        with self._connected(self._engine) as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def change(self) -> Iterator[Connection]:
+        """Open a scope in which one `Change`, or one statement, is one commit.
+
+        On PostgreSQL that is autocommit: one round trip. Elsewhere it is a transaction.
+        """
+        if self.dialect.commits_each_statement:
+            with self._connected(self._autocommit) as connection:
+                yield connection
+        else:
+            with self.transaction() as connection:
+                yield connection
+
+    def read(self, query: Callable[[Connection], T]) -> T:
+        """Run a query; run it again when the pool's connection turns out to be dead."""
+        return self.repeat(lambda: self._read_once(query))
+
+    def repeat(self, work: Callable[[], T]) -> T:
+        """Run work that may be run again: once more after a deadlock or on a connection that was dead.
+
+        Work that commits must recognise its own earlier commit (by its claim token), because a connection may die
+        after the database has committed and before it could say so.
+        """
+        for left in reversed(range(REPEATS)):
+            try:
+                return work()
+            except IntegrityError as error:
+                raise KeyTaken from error
+            except DBAPIError as error:
+                if not left or not may_repeat(error):
+                    raise
+        raise AssertionError  # the last try has returned or raised
+
+    def persist(self, work: Callable[[], T], *, recognise: Callable[[Connection], T | None], what: str) -> T:
+        """Run work that commits, until it is known to be committed; waits as long as the database is away.
+
+        Args:
+            work: commits one transaction.
+            recognise: reads whether an earlier try has committed after all; `None` when it has not. An error out of
+                COMMIT says nothing about that (R14).
+            what: for the log.
+        """
+        pause = 0.1
+        while True:
+            try:
+                return work()
+            except DBAPIError as error:
+                if not is_outage(error):
+                    raise
+                logger.warning(
+                    "backout: %s could not be recorded yet (%s); trying again in %.1f s", what, error.orig, pause
+                )
+            time.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+            try:
+                known = self.read(recognise)
+            except (DBAPIError, LedgerUnavailable) as error:
+                if not is_outage(error):
+                    raise
+            else:
+                if known is not None:
+                    return known
+
+    def dispose(self, *, close: bool = True) -> None:
+        """Forget all connections; with `close=False` leave them open, because another process uses them."""
+        self._engine.dispose(close=close)
+
+    @contextmanager
+    def _connected(self, engine: Engine) -> Iterator[Connection]:
+        try:
+            connection = engine.connect()
+        except (OperationalError, InterfaceError) as error:
+            raise LedgerUnavailable(database=self.shown_url, problem=str(error.orig)) from error
+        with connection:
+            yield connection
+
+    def _read_once(self, query: Callable[[Connection], T]) -> T:
+        with self.change() as connection:
+            return query(connection)
+
+
+def may_repeat(error: DBAPIError) -> bool:
+    """Return whether the same work may succeed when it is run again at once."""
+    if error.connection_invalidated:
+        return True
+    sqlstate = getattr(error.orig, "sqlstate", None)
+    return isinstance(error, OperationalError) and sqlstate in ("40P01", "40001")
+
+
+LEDGER_ERRORS: Final = (DBAPIError, LedgerUnavailable)
+"""What any use of the ledger may raise while the database is away."""
+
+
+def is_outage(error: DBAPIError | LedgerUnavailable) -> bool:
+    """Return whether the database is away or busy, so that waiting may help."""
+    if isinstance(error, LedgerUnavailable):
+        return True
+    return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+
+
+def _parse(database_url: str) -> URL:
+    try:
+        return make_url(database_url)
+    except ArgumentError as error:
+        raise ConfigurationError(
+            problem="the ledger's database URL cannot be read as one",
+            remedy='Write it as "postgresql+psycopg://user:password@host/database" or "sqlite:////path/to/file.db".',
+        ) from error
+
+
+_ledgers: Final[weakref.WeakSet[Ledger]] = weakref.WeakSet()
+
+
+def _forget_inherited_connections() -> None:
+    # A forked child that uses its parent's connections reads the parent's answers: 14 wrong results in 40 queries.
+    for ledger in list(_ledgers):
+        ledger.dispose(close=False)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_inherited_connections)

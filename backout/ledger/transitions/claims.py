@@ -1,0 +1,224 @@
+"""The arrows of a claim: taken, given back, or lost in doubt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sqlalchemy import Connection, and_, case, func, literal, null, or_, update
+
+from backout.events import Event
+from backout.identifiers import ClaimToken, TaskId
+from backout.ledger.change import Change
+from backout.ledger.dialects import after, apply, now
+from backout.ledger.models import entry, run, step
+from backout.ledger.records import Claim, RunFacts, StepKey
+from backout.ledger.transitions.parts import (
+    ENGINE,
+    STEP_KEY,
+    bind,
+    claimed_step,
+    ended,
+    forward_error,
+    key_is,
+    key_parameters,
+    run_entry,
+    seconds,
+    step_entry,
+    this_run,
+)
+from backout.states import Direction, RunState, StepState
+
+CLOCK_SLACK_SECONDS: Final = 1.0
+"""A retry's message may come this much before its time: the worker's clock is not the database's."""
+
+
+_CLAIMED_COLUMNS: Final = (
+    *STEP_KEY,
+    step.c.lost_attempts,
+    step.c.start_order,
+    step.c.idempotency_key,
+    step.c.task_id,
+    step.c.external_ids,
+)
+_RUN_FACTS: Final = (
+    run.c.pipeline,
+    run.c.definition_digest,
+    run.c.subject_id,
+    run.c.input,
+    run.c.external_ids,
+    run.c.last_successful_step,
+)
+
+
+def _claim_change(*, opens_run: bool, is_again: bool) -> Change:
+    due = or_(
+        step.c.state == StepState.READY.value,
+        and_(
+            step.c.state == StepState.RETRY_SCHEDULED.value,
+            step.c.next_retry_at <= after(literal(CLOCK_SLACK_SECONDS)),
+        ),
+    )
+    guard = update(step).where(key_is(), due, step.c.attempt > 0 if is_again else step.c.attempt == 0)
+    rows = [step_entry(Event.ATTEMPT_STARTED)]
+    updates = []
+    if opens_run:
+        updates.append(this_run("start_run").values(state=RunState.RUNNING.value))
+        rows.insert(0, run_entry(Event.RUN_STARTED))
+    elif is_again:
+        updates.append(this_run().values(next_retry_at=null()))
+    return Change(
+        guard=guard.values(
+            state=StepState.RUNNING.value,
+            attempt=step.c.attempt + 1,
+            claim_token=bind(step.c.claim_token),
+            claim_expires_at=after(seconds("lease")),
+            sweep_at=after(seconds("lease")),
+            idempotency_key=case(
+                (step.c.attempt == 0, func.coalesce(bind(step.c.idempotency_key, "own_key"), step.c.idempotency_key)),
+                else_=step.c.idempotency_key,
+            ),
+            exclusive_key=func.coalesce(step.c.exclusive_key, bind(step.c.exclusive_key)),
+            next_retry_at=null(),
+            sends=0,
+            started_at=func.coalesce(step.c.started_at, now()),
+        ),
+        returning=_CLAIMED_COLUMNS,
+        run_columns=_RUN_FACTS,
+        rows=tuple(rows),
+        updates=tuple(updates),
+    )
+
+
+_CLAIM_FIRST: Final = _claim_change(opens_run=True, is_again=False)
+_CLAIM: Final = _claim_change(opens_run=False, is_again=False)
+_CLAIM_AGAIN: Final = _claim_change(opens_run=False, is_again=True)
+
+
+def claim_step(
+    connection: Connection,
+    key: StepKey,
+    *,
+    token: ClaimToken,
+    lease_seconds: float,
+    worker: str,
+    attempt: int,
+    own_key: str | None = None,
+    exclusive_key: str | None = None,
+) -> Claim | None:
+    """Take the right to run one attempt (R2, R3). One commit of its own.
+
+    Args:
+        connection: a `Ledger.change()` scope.
+        key: the step row.
+        token: new for this delivery.
+        lease_seconds: how long the claim holds without a heartbeat.
+        worker: who claims, for the entry.
+        attempt: the attempt that the message was sent for; only a hint which statement will match.
+        own_key: the idempotency key where the contract has a function for it; the first attempt's stays.
+        exclusive_key: what no other run may hold at the same time; given with `own_key`.
+
+    Returns:
+        `None` when the row is not due: it is done, somebody else runs it, its time has not come, or there is no such
+        row. Nothing was written.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: another run holds the exclusive key. Nothing was written.
+    """
+    parameters = {
+        **key_parameters(key),
+        "b_claim_token": token,
+        "b_lease": lease_seconds,
+        "b_actor": worker,
+        "b_own_key": own_key,
+        "b_exclusive_key": exclusive_key,
+    }
+    is_first = key.position == 0 and key.round == 1 and key.direction is Direction.FORWARD
+    changes = (_CLAIM_FIRST if is_first else _CLAIM, _CLAIM_AGAIN)
+    # Only the row knows which attempt it is: a late duplicate of the first message may claim the third one.
+    likely, other = reversed(changes) if attempt > 1 else changes
+    row = apply(connection, likely, parameters) or apply(connection, other, parameters)
+    return _claim_of(row, key, token) if row is not None else None
+
+
+def _claim_of(row: Mapping[str, Any], key: StepKey, token: ClaimToken) -> Claim:
+    return Claim(
+        key=key,
+        step=row["step"],
+        token=token,
+        attempt=row["attempt"],
+        lost_attempts=row["lost_attempts"],
+        start_order=row["start_order"],
+        idempotency_key=row["idempotency_key"],
+        task_id=TaskId(row["task_id"]),
+        external_ids=row["external_ids"],
+        run=RunFacts(**{column.name: row[f"run_{column.name}"] for column in _RUN_FACTS}),
+    )
+
+
+def _lost(state: StepState) -> dict[str, Any]:
+    return {**ended(state), "claim_token": null(), "lost_attempts": step.c.lost_attempts + 1}
+
+
+_RELEASE: Final = Change(
+    guard=claimed_step("release_claim").values(
+        {**_lost(StepState.READY), "sends": 0, "sweep_at": after(seconds("sweep")), "error": bind(step.c.error)},
+    ),
+    returning=STEP_KEY,
+    rows=(step_entry(Event.CLAIM_RELEASED, reason=bind(entry.c.reason)),),
+    updates=(this_run().values(attempt_count=run.c.attempt_count + 1),),
+)
+_DOUBT: Final = Change(
+    guard=claimed_step("doubt_step").values({**_lost(StepState.IN_DOUBT), "error": bind(step.c.error)}),
+    returning=STEP_KEY,
+    rows=(step_entry(Event.STEP_IN_DOUBT, reason=bind(entry.c.reason)),),
+    updates=(this_run().values(attempt_count=run.c.attempt_count + 1, error_summary=forward_error()),),
+)
+
+
+def release_claim(
+    connection: Connection,
+    key: StepKey,
+    *,
+    token: ClaimToken,
+    reason: str,
+    actor: str = ENGINE,
+    sweep_seconds: float = 0.0,
+) -> bool:
+    """Give an attempt's claim back without an outcome; the contract allows another attempt under the same key (R8).
+
+    Args:
+        connection: a `Ledger.change()` scope, or a transaction.
+        key: the step row.
+        token: of the claim that ends.
+        reason: what ended it.
+        actor: the holder, or the sweeper when the claim expired.
+        sweep_seconds: when the sweeper sends a message for the next attempt; 0: at its next look.
+
+    Returns:
+        False when the claim was not held under this token any more: nothing was written.
+    """
+    parameters = {
+        **key_parameters(key),
+        "b_claim_token": token,
+        "b_actor": actor,
+        "b_reason": reason,
+        "b_error": {"type": "lost", "message": reason},
+        "b_sweep": sweep_seconds,
+    }
+    return apply(connection, _RELEASE, parameters) is not None
+
+
+def doubt_step(connection: Connection, key: StepKey, *, token: ClaimToken, reason: str, actor: str = ENGINE) -> bool:
+    """Record that an attempt ended without an outcome and that its effect may exist (R8).
+
+    Needs a transaction: the review that asks a person belongs into it. Returns as `release_claim`.
+    """
+    parameters = {
+        **key_parameters(key),
+        "b_claim_token": token,
+        "b_actor": actor,
+        "b_reason": reason,
+        "b_error": {"type": "in_doubt", "message": reason},
+    }
+    return apply(connection, _DOUBT, parameters) is not None

@@ -1,0 +1,193 @@
+"""The arrows of a rollback: planned all at once, readied one after the other, each undoing its forward step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, insert, literal, null, update
+
+from backout.events import Event
+from backout.identifiers import TaskId
+from backout.jsontext import JsonValue
+from backout.ledger.change import Change
+from backout.ledger.dialects import after, apply, now
+from backout.ledger.models import entry, run, step
+from backout.ledger.records import Claim, StepKey
+from backout.ledger.transitions.parts import (
+    ENGINE,
+    STEP_KEY,
+    bind,
+    claimed_step,
+    ended,
+    key_is,
+    key_parameters,
+    seconds,
+    step_entry,
+    this_run,
+)
+from backout.states import TRANSITIONS, Direction, StepState, sources
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewCompensation:
+    """A row of the rollback plan that is not yet stored.
+
+    Attributes:
+        state: ready for the first to run, pending for the others, kept or skipped where nothing is run.
+        start_order: the place in the order of undoing, from 1.
+        reason: why it is kept or skipped; empty otherwise.
+    """
+
+    key: StepKey
+    step: str
+    state: StepState
+    start_order: int
+    idempotency_key: str
+    task_id: TaskId
+    reason: str = ""
+
+
+_PLANNED_EVENTS: Final = {
+    StepState.READY: Event.STEP_READY,
+    StepState.PENDING: Event.COMPENSATION_PLANNED,
+    StepState.KEPT: Event.STEP_KEPT,
+    StepState.SKIPPED: Event.STEP_SKIPPED,
+}
+
+
+def plan_compensation(
+    connection: Connection,
+    planned: Sequence[NewCompensation],
+    *,
+    actor: str,
+    resend_seconds: float,
+) -> None:
+    """Record the whole rollback plan, in the order of undoing. Needs the transaction of `begin_rollback`."""
+    for row in planned:
+        if row.state.value not in TRANSITIONS["plan_compensation"].targets:
+            message = f"a compensation cannot be planned as {row.state}"
+            raise ValueError(message)
+        is_ready = row.state is StepState.READY
+        connection.execute(
+            insert(step).values(
+                **_key_columns(row.key),
+                step=row.step,
+                state=row.state.value,
+                attempt=0,
+                lost_attempts=0,
+                start_order=row.start_order,
+                idempotency_key=row.idempotency_key,
+                task_id=row.task_id,
+                external_ids={},
+                sends=1 if is_ready else 0,
+                sweep_at=after(literal(resend_seconds)) if is_ready else null(),
+                dispatched_at=now() if is_ready else null(),
+                finished_at=now() if row.state.is_finished else null(),
+            ),
+        )
+        connection.execute(
+            insert(entry).values(
+                at=now(),
+                **_key_columns(row.key),
+                step=row.step,
+                event=_PLANNED_EVENTS[row.state].value,
+                actor=actor,
+                reason=row.reason or None,
+            ),
+        )
+
+
+def _key_columns(key: StepKey) -> dict[str, Any]:
+    return {
+        "run_id": key.run_id,
+        "round": key.round,
+        "position": key.position,
+        "direction": key.direction.value,
+    }
+
+
+_SUCCEED: Final = Change(
+    guard=claimed_step("succeed_step").values(
+        {**ended(StepState.SUCCEEDED), "output": bind(step.c.output), "error": null()},
+    ),
+    returning=STEP_KEY,
+    rows=(step_entry(Event.STEP_SUCCEEDED),),
+    updates=(this_run().values(attempt_count=run.c.attempt_count + 1, operator_state=bind(run.c.operator_state)),),
+)
+_SKIP: Final = Change(
+    guard=claimed_step("skip_step").values(ended(StepState.SKIPPED)),
+    returning=STEP_KEY,
+    rows=(step_entry(Event.STEP_SKIPPED, reason=bind(entry.c.reason)),),
+    updates=(this_run().values(attempt_count=run.c.attempt_count + 1, operator_state=bind(run.c.operator_state)),),
+)
+
+
+def succeed_compensation(connection: Connection, claim: Claim, *, output: JsonValue, operator_state: str) -> bool:
+    """Walk `succeed_step` for a compensation. Needs a transaction: `undo_step` and what comes next belong into it.
+
+    Returns:
+        False when the claim was lost meanwhile: nothing was written (R3).
+    """
+    parameters = {
+        **key_parameters(claim.key),
+        "b_claim_token": claim.token,
+        "b_actor": ENGINE,
+        "b_output": output,
+        "b_operator_state": operator_state,
+    }
+    return apply(connection, _SUCCEED, parameters) is not None
+
+
+def skip_compensation(connection: Connection, claim: Claim, *, reason: str, operator_state: str) -> bool:
+    """Walk `skip_step` for a compensation that found nothing to undo. Needs a transaction; returns as above."""
+    parameters = {
+        **key_parameters(claim.key),
+        "b_claim_token": claim.token,
+        "b_actor": ENGINE,
+        "b_reason": reason,
+        "b_operator_state": operator_state,
+    }
+    return apply(connection, _SKIP, parameters) is not None
+
+
+_UNDO: Final = Change(
+    guard=update(step)
+    .where(key_is(), step.c.state.in_(sources("undo_step")))
+    .values(state=StepState.UNDONE.value, exclusive_key=null()),
+    returning=STEP_KEY,
+    rows=(step_entry(Event.STEP_UNDONE),),
+)
+_READY: Final = Change(
+    guard=update(step)
+    .where(key_is(), step.c.state.in_(sources("ready_step")))
+    .values(state=StepState.READY.value, sends=1, sweep_at=after(seconds("resend")), dispatched_at=now()),
+    returning=STEP_KEY,
+    rows=(step_entry(Event.STEP_READY, attempt=null()),),
+)
+
+
+def undo_step(connection: Connection, compensated: StepKey, *, actor: str = ENGINE) -> bool:
+    """Mark a forward success as undone: its output is void. Needs the transaction of the compensation's success.
+
+    Args:
+        connection: the transaction.
+        compensated: the forward row, or its compensation's (only the direction differs).
+        actor: for the entry.
+
+    Returns:
+        False when the forward step had not succeeded (it failed after it started): it keeps its state.
+    """
+    forward = {**key_parameters(compensated), "b_direction": Direction.FORWARD.value}
+    return apply(connection, _UNDO, {**forward, "b_actor": actor}) is not None
+
+
+def ready_step(connection: Connection, key: StepKey, *, resend_seconds: float, actor: str = ENGINE) -> bool:
+    """Let the next compensation be claimed. Needs the transaction of the outcome that comes before it.
+
+    Returns:
+        False when it was not pending: nothing was written.
+    """
+    parameters = {**key_parameters(key), "b_actor": actor, "b_resend": resend_seconds}
+    return apply(connection, _READY, parameters) is not None

@@ -1,0 +1,295 @@
+"""The arrows of a run: created, started (with its first claim), closed, parked, handed to a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, insert, null, update
+
+from backout.events import Event
+from backout.identifiers import RunId, TaskId
+from backout.jsontext import JsonValue
+from backout.ledger.change import Change
+from backout.ledger.dialects import after, apply, insert_new, now
+from backout.ledger.models import entry, review, run, step
+from backout.ledger.records import StepKey
+from backout.ledger.transitions.parts import ENGINE, bind, run_entry, seconds, this_run
+from backout.states import Direction, ReviewReason, RollbackOutcome, RunState, StepState, sources
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRun:
+    """A run that is not yet stored. `first_step` and `idempotency_key` are of the step that starts it."""
+
+    id: RunId
+    pipeline: str
+    definition_digest: str
+    plan: Mapping[str, Any]
+    source_event_id: str | None
+    subject_id: str | None
+    operator_state: str
+    input: JsonValue
+    first_step: str
+    idempotency_key: str
+    task_id: TaskId
+    actor: str
+
+
+def create_run(connection: Connection, new: NewRun, *, resend_seconds: float) -> bool:
+    """Record a run with its plan, its first step ready, and the first entries. Needs a transaction; never commits.
+
+    Returns:
+        False when the pipeline already has a run of this source event (R9): nothing was written. On PostgreSQL this
+        waits for another transaction that is just creating it.
+    """
+    created = connection.execute(
+        insert_new(connection, run, run.c.id).values(
+            id=new.id,
+            pipeline=new.pipeline,
+            definition_digest=new.definition_digest,
+            plan=new.plan,
+            source_event_id=new.source_event_id,
+            subject_id=new.subject_id,
+            state=RunState.PENDING.value,
+            round=1,
+            operator_state=new.operator_state,
+            external_ids={},
+            requires_human_review=False,
+            rollback_outcome=RollbackOutcome.NONE.value,
+            input=new.input,
+            created_at=now(),
+            updated_at=now(),
+        ),
+    ).one_or_none()
+    if created is None:
+        return False
+    connection.execute(
+        _FIRST_STEP,
+        {
+            "b_run_id": new.id,
+            "b_step": new.first_step,
+            "b_idempotency_key": new.idempotency_key,
+            "b_task_id": new.task_id,
+            "b_resend": resend_seconds,
+        },
+    )
+    detail = {"source_event_id": new.source_event_id, "subject_id": new.subject_id}
+    common = {"b_run_id": new.id, "b_actor": new.actor}
+    connection.execute(
+        _CREATION_ENTRY,
+        [
+            {**common, "b_event": Event.RUN_CREATED.value, "b_detail": detail, **_NO_STEP},
+            {
+                **common,
+                "b_event": Event.STEP_READY.value,
+                "b_detail": None,
+                "b_round": 1,
+                "b_position": 0,
+                "b_step": new.first_step,
+                "b_direction": Direction.FORWARD.value,
+            },
+        ],
+    )
+    return True
+
+
+_NO_STEP: Final = {"b_round": None, "b_position": None, "b_step": None, "b_direction": None}
+_FIRST_STEP: Final = insert(step).values(
+    run_id=bind(step.c.run_id),
+    round=1,
+    position=0,
+    direction=Direction.FORWARD.value,
+    step=bind(step.c.step),
+    state=StepState.READY.value,
+    attempt=0,
+    lost_attempts=0,
+    start_order=1,
+    idempotency_key=bind(step.c.idempotency_key),
+    task_id=bind(step.c.task_id),
+    external_ids={},
+    sends=1,
+    sweep_at=after(seconds("resend")),
+    dispatched_at=now(),
+)
+_CREATION_ENTRY: Final = insert(entry).values(
+    at=now(),
+    run_id=bind(entry.c.run_id),
+    round=bind(entry.c.round),
+    position=bind(entry.c.position),
+    step=bind(entry.c.step),
+    direction=bind(entry.c.direction),
+    event=bind(entry.c.event),
+    actor=bind(entry.c.actor),
+    detail=bind(entry.c.detail),
+)
+
+
+def _run_change(arrow: str, event: Event, **values: Any) -> Change:
+    return Change(
+        guard=this_run(arrow).values(operator_state=bind(run.c.operator_state), **values),
+        returning=(run.c.id,),
+        rows=(run_entry(event, reason=bind(entry.c.reason), detail=bind(entry.c.detail)),),
+    )
+
+
+def _walk(connection: Connection, change: Change, run_id: RunId, **parameters: Any) -> bool:
+    defaults = {"b_run_id": run_id, "b_actor": ENGINE, "b_reason": None, "b_detail": None}
+    named = {f"b_{name}": value for name, value in parameters.items()}
+    return apply(connection, change, {**defaults, **named}) is not None
+
+
+_PARK: Final = _run_change(
+    "park_run",
+    Event.RUN_PARKED,
+    state=RunState.PARKED.value,
+    error_summary=bind(entry.c.reason),
+)
+_BEGIN_ROLLBACK: Final = _run_change(
+    "begin_rollback",
+    Event.ROLLBACK_STARTED,
+    state=RunState.ROLLING_BACK.value,
+    next_retry_at=null(),
+    error_summary=bind(run.c.error_summary),
+)
+_FINISH_ROLLBACK: Final = _run_change(
+    "finish_rollback",
+    Event.ROLLBACK_FINISHED,
+    state=bind(run.c.state),
+    rollback_outcome=bind(run.c.rollback_outcome),
+    next_retry_at=null(),
+    finished_at=now(),
+)
+_REVIEW: Final = _run_change(
+    "review_run",
+    Event.RUN_IN_REVIEW,
+    state=RunState.IN_REVIEW.value,
+    requires_human_review=True,
+    next_retry_at=null(),
+    rollback_outcome=bind(run.c.rollback_outcome),
+)
+
+
+def park_run(connection: Connection, run_id: RunId, *, operator_state: str, reason: str) -> bool:
+    """Keep what was done; the run waits for a person. Needs a transaction.
+
+    Returns:
+        False when the run was not running: nothing was written.
+    """
+    return _walk(connection, _PARK, run_id, operator_state=operator_state, reason=reason)
+
+
+def begin_rollback(
+    connection: Connection,
+    run_id: RunId,
+    *,
+    operator_state: str,
+    error_summary: str,
+    requested_by: str,
+    compensations: tuple[str, ...],
+) -> bool:
+    """Turn the run round. Needs a transaction, to which the rows of the plan belong (`plan_compensation`).
+
+    Args:
+        connection: the transaction.
+        run_id: the run.
+        operator_state: from now on.
+        error_summary: the forward error.
+        requested_by: who asked for the rollback; the engine for a failure.
+        compensations: names of the steps to undo, in the order of undoing.
+
+    Returns:
+        False when the run was not running: nothing was written.
+    """
+    return _walk(
+        connection,
+        _BEGIN_ROLLBACK,
+        run_id,
+        operator_state=operator_state,
+        error_summary=error_summary,
+        actor=requested_by,
+        reason=error_summary,
+        detail={"compensations": list(compensations)},
+    )
+
+
+def finish_rollback(connection: Connection, run_id: RunId, *, operator_state: str, outcome: RollbackOutcome) -> bool:
+    """Close the run after its last compensation: rolled back, or failed where something could not be undone.
+
+    Needs a transaction. Returns False when the run was not rolling back: nothing was written.
+    """
+    state = RunState.ROLLED_BACK if outcome is RollbackOutcome.COMPLETE else RunState.FAILED
+    return _walk(
+        connection,
+        _FINISH_ROLLBACK,
+        run_id,
+        operator_state=operator_state,
+        state=state.value,
+        rollback_outcome=outcome.value,
+        detail={"outcome": outcome.value},
+    )
+
+
+def review_run(
+    connection: Connection,
+    run_id: RunId,
+    *,
+    reason: ReviewReason,
+    about: StepKey | None,
+    step_name: str | None,
+    evidence: Mapping[str, Any],
+    operator_state: str,
+    rollback_outcome: RollbackOutcome,
+    deadline_at: datetime | None = None,
+) -> int | None:
+    """Hand the run to a person: opens a review and moves the run to `in_review`. Needs a transaction.
+
+    Args:
+        connection: the transaction.
+        run_id: the run.
+        reason: why a person is asked.
+        about: the step row in question; `None` when it is the run.
+        step_name: the step's name.
+        evidence: JSON; what was attempted, ids, what is safe to retry, what must not be repeated.
+        operator_state: from now on.
+        rollback_outcome: how far a rollback had come.
+        deadline_at: aware; `None`: none.
+
+    Returns:
+        The id of the review; `None` when the run was neither running nor rolling back: nothing was written.
+    """
+    locked = connection.execute(
+        update(run)
+        .where(run.c.id == run_id, run.c.state.in_(sources("review_run")))
+        .values(updated_at=now())
+        .returning(run.c.round),
+    ).one_or_none()
+    if locked is None:
+        return None
+    review_id: int = connection.execute(
+        insert(review)
+        .values(
+            run_id=run_id,
+            round=about.round if about else locked.round,
+            position=about.position if about else None,
+            step=step_name,
+            direction=about.direction.value if about else None,
+            reason=reason.value,
+            evidence=dict(evidence),
+            opened_at=now(),
+            deadline_at=deadline_at,
+        )
+        .returning(review.c.id),
+    ).scalar_one()
+    _walk(
+        connection,
+        _REVIEW,
+        run_id,
+        operator_state=operator_state,
+        reason=reason.value,
+        detail={"review_id": review_id},
+        rollback_outcome=rollback_outcome.value,
+    )
+    return review_id
