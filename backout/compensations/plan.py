@@ -1,0 +1,101 @@
+"""From what is recorded to what would be undone, in reverse start order. Pure: the preview uses the same function."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from backout.ledger.records import StepRecord
+from backout.pipelines.contract import Plan, RecoveryKind, StepContract
+from backout.states import Direction, StepState
+
+
+class Undo(StrEnum):
+    """What the rollback does about one step."""
+
+    COMPENSATE = "compensate"
+    KEEP = "keep"
+    SKIP = "skip"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedUndo:
+    """One line of a rollback plan.
+
+    Attributes:
+        forward: the recorded step.
+        reason: why it is kept or skipped; the named recovery action where it is compensated.
+    """
+
+    forward: StepRecord
+    contract: StepContract
+    undo: Undo
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollbackPlan:
+    """What a rollback would do, in order.
+
+    Attributes:
+        undos: in reverse start order, the kept and skipped ones among them.
+        blocked_by: the step that cannot be undone and that happened or may have happened (R7); `None`: the way is free.
+    """
+
+    undos: tuple[PlannedUndo, ...]
+    blocked_by: StepRecord | None
+
+    @property
+    def compensations(self) -> tuple[PlannedUndo, ...]:
+        """The lines that run a compensation."""
+        return tuple(line for line in self.undos if line.undo is Undo.COMPENSATE)
+
+
+_STARTED = (StepState.SUCCEEDED, StepState.FAILED, StepState.IN_DOUBT, StepState.SKIPPED)
+
+
+def plan_rollback(plan: Plan, steps: Sequence[StepRecord]) -> RollbackPlan:
+    """Return what undoing a run means.
+
+    Args:
+        plan: as recorded with the run.
+        steps: all recorded rows of the run, in any order. No forward attempt may be running (R5).
+    """
+    started = [step for step in steps if step.direction is Direction.FORWARD and step.state in _STARTED]
+    started.sort(key=lambda step: (step.round, step.start_order), reverse=True)
+    undos = tuple(_plan_one(plan.steps[step.position], step) for step in started)
+    blocking = (
+        line.forward
+        for line in undos
+        if line.contract.recovery is RecoveryKind.IRREVERSIBLE and may_have_happened(line.forward)
+    )
+    return RollbackPlan(undos=undos, blocked_by=next(blocking, None))
+
+
+def may_have_happened(step: StepRecord) -> bool:
+    """Return whether the effect of a started step exists or may exist."""
+    if step.state is StepState.FAILED:
+        return not (step.error or {}).get("no_effect", False)
+    return step.state in (StepState.SUCCEEDED, StepState.IN_DOUBT)
+
+
+def _plan_one(contract: StepContract, step: StepRecord) -> PlannedUndo:
+    undo, reason = _decide(contract, step)
+    return PlannedUndo(forward=step, contract=contract, undo=undo, reason=reason)
+
+
+def _decide(contract: StepContract, step: StepRecord) -> tuple[Undo, str]:
+    if step.state is StepState.SKIPPED:
+        return Undo.SKIP, "the step itself was skipped"
+    if not may_have_happened(step):
+        return Undo.SKIP, "the step said that nothing happened"
+    match contract.recovery:
+        case RecoveryKind.COMPENSATE:
+            return Undo.COMPENSATE, contract.compensation.action if contract.compensation else ""
+        case RecoveryKind.KEEP:
+            return Undo.KEEP, contract.recovery_reason
+        case RecoveryKind.IRREVERSIBLE:
+            return Undo.KEEP, f"cannot be undone: {contract.recovery_reason}"
+        case RecoveryKind.NOTHING_TO_UNDO:
+            return Undo.SKIP, "it only reads"

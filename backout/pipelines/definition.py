@@ -1,0 +1,297 @@
+"""`Step` and `Pipeline`: what a user defines, and the frozen contracts made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, ParamSpec, TypeVar
+
+from backout.errors import DefinitionError
+from backout.pipelines import validation
+from backout.pipelines.contract import (
+    Backoff,
+    CompensationContract,
+    Effect,
+    OnCompensationFailure,
+    OnFailure,
+    Plan,
+    RetryRule,
+    StepContract,
+    seconds,
+)
+from backout.pipelines.registry import TaskFunction, add_pipeline
+from backout.pipelines.start import enqueue
+
+if TYPE_CHECKING:
+    from backout.pipelines.handle import RunHandle
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+DEFAULT_TIMEOUT: Final = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """When and how often a failed attempt is followed by another.
+
+    Args:
+        limit: retries after the first attempt; 0 means one attempt only.
+        delay: before the first retry; a bare number is seconds.
+        backoff: how the delay grows: `"constant"`, `"linear"` or `"exponential"`.
+        max_delay: the delay never grows beyond this.
+        jitter: the part of the delay, from 0 to 1, by which chance moves it up or down.
+        on: exception types to retry; empty means every exception.
+        never_on: exception types that are final at once; stronger than `on`.
+
+    Raises:
+        DefinitionError: a value cannot be used.
+    """
+
+    limit: int = 5
+    delay: timedelta | float = 10.0
+    backoff: Literal["constant", "linear", "exponential"] = "exponential"
+    max_delay: timedelta | float = timedelta(hours=1)
+    jitter: float = 0.1
+    on: tuple[type[BaseException], ...] = ()
+    never_on: tuple[type[BaseException], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be used."""
+        if isinstance(self.limit, bool) or not isinstance(self.limit, int) or not 0 <= self.limit <= 10_000:
+            raise DefinitionError(
+                subject="Retry",
+                problem=f"limit={self.limit!r}",
+                remedy="Give a whole number of retries from 0 to 10,000.",
+            )
+        if seconds(self.delay) != 0:
+            validation.check_duration("Retry", "delay", self.delay)
+        validation.check_duration("Retry", "max_delay", self.max_delay)
+        validation.check_choice("Retry", "backoff", self.backoff, list(Backoff))
+        if not 0 <= self.jitter <= 1:
+            raise DefinitionError(subject="Retry", problem=f"jitter={self.jitter!r}", remedy="Give 0 to 1.")
+        for name in ("on", "never_on"):
+            types = getattr(self, name)
+            if not isinstance(types, tuple) or not all(
+                isinstance(t, type) and issubclass(t, BaseException) for t in types
+            ):
+                raise DefinitionError(
+                    subject="Retry",
+                    problem=f"{name}={types!r}",
+                    remedy=f"Give a tuple of exception types: {name}=(ConnectionError,).",
+                )
+
+    def rule(self) -> RetryRule:
+        """Return the frozen, storable form; exception types become dotted names."""
+        return RetryRule(
+            limit=self.limit,
+            delay_seconds=seconds(self.delay),
+            backoff=Backoff(self.backoff),
+            max_delay_seconds=seconds(self.max_delay),
+            jitter=self.jitter,
+            on=tuple(class_name(kind) for kind in self.on),
+            never_on=tuple(class_name(kind) for kind in self.never_on),
+        )
+
+
+def class_name(kind: type) -> str:
+    """Return the dotted name of a class, as `RetryRule` stores it."""
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepOptions:
+    """All that `@step` was told, checked and with the defaults applied."""
+
+    effect: Effect
+    retry: Retry
+    timeout: timedelta | float
+    on_failure: OnFailure
+    idempotent: bool
+    keep: str | None
+    irreversible: str | None
+    done: str | None
+    pending: str | None
+    failed: str | None
+    ack_early: bool
+    sending_options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Companion(Generic[P, R]):
+    """A compensation, reconcile or verify function; calling it calls the bare function."""
+
+    function: TaskFunction
+    action: str = ""
+    retry: Retry = field(default_factory=Retry)
+    timeout: timedelta | float = DEFAULT_TIMEOUT
+    on_failure: OnCompensationFailure = OnCompensationFailure.HALT
+    idempotent: bool = False
+    sending_options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the bare function."""
+        result: R = self.function.call(*args, **kwargs)
+        return result
+
+    def contract(self) -> CompensationContract:
+        """Return the frozen, storable form of a compensation."""
+        return CompensationContract(
+            task=self.function.task_name,
+            action=self.action,
+            retry=self.retry.rule(),
+            timeout_seconds=seconds(self.timeout),
+            on_failure=self.on_failure,
+            idempotent=self.idempotent,
+            options=dict(self.sending_options),
+        )
+
+
+class Step(Generic[P, R]):
+    """A function with a recovery contract. Made by `@step`; calling it calls the bare function.
+
+    Its companions (`compensation`, `reconcile`, `verify`) are attached by decorators of the same names, before the
+    step is used in a pipeline: from then on its contract is fixed.
+    """
+
+    def __init__(self, function: TaskFunction, *, name: str, options: StepOptions) -> None:
+        self.function = function
+        self.name = name
+        self.options = options
+        self.companions: dict[str, Companion[..., Any]] = {}
+        self._is_sealed = False
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the bare function, as in a unit test."""
+        result: R = self.function.call(*args, **kwargs)
+        return result
+
+    def __repr__(self) -> str:
+        """Show the name and the task."""
+        return f"<step {self.name} ({self.function.task_name})>"
+
+    def named(self, name: str) -> Step[P, R]:
+        """Return the same step under another name, to use it twice in one pipeline."""
+        copy: Step[P, R] = Step(self.function, name=name, options=self.options)
+        copy.companions = self.companions
+        return copy
+
+    def attach(self, kind: str, companion: Companion[..., Any]) -> None:
+        """Attach a companion function.
+
+        Raises:
+            DefinitionError: there is one already, or the step is used in a pipeline, whose contract is fixed.
+        """
+        subject = f"{kind} of step {self.name!r}"
+        if self._is_sealed:
+            raise DefinitionError(
+                subject=subject,
+                problem="the step is already part of a pipeline, whose contract is fixed",
+                remedy="Define it above the pipeline.",
+            )
+        if kind in self.companions:
+            raise DefinitionError(subject=subject, problem="there is one already", remedy="Keep one of them.")
+        self.companions[kind] = companion
+
+    def contract(self) -> StepContract:
+        """Return the frozen contract; from now on nothing can be attached.
+
+        Raises:
+            DefinitionError: no recovery action is named, or more than one; a schema cannot be read.
+        """
+        subject = f"step {self.name!r}"
+        options = self.options
+        compensation = self.companions.get("compensation")
+        recovery = validation.check_recovery(
+            subject,
+            options.effect,
+            {"compensation": compensation, "keep": options.keep, "irreversible": options.irreversible},
+        )
+        for function in (self.function, *(companion.function for companion in self.companions.values())):
+            _ = function.schema  # Resolved here, so that a type that cannot be stored is refused at import.
+        self._is_sealed = True
+        return StepContract(
+            name=self.name,
+            task=self.function.task_name,
+            effect=options.effect,
+            recovery=recovery,
+            recovery_reason=options.keep or options.irreversible or "",
+            compensation=compensation.contract() if compensation else None,
+            idempotent=options.idempotent,
+            has_own_key=self.function.key_function is not None,
+            reconcile_task=self._task_of("reconcile"),
+            verify_task=self._task_of("verify"),
+            retry=options.retry.rule(),
+            timeout_seconds=seconds(options.timeout),
+            on_failure=options.on_failure,
+            ack_early=options.ack_early,
+            done=options.done or f"{self.name}_done",
+            pending=options.pending or f"{self.name}_pending",
+            failed=options.failed or f"{self.name}_failed",
+            options=dict(options.sending_options),
+        )
+
+    def _task_of(self, kind: str) -> str | None:
+        companion = self.companions.get(kind)
+        return companion.function.task_name if companion else None
+
+
+class Pipeline:
+    """Steps in the order in which they run.
+
+    Args:
+        name: unique; runs are found by it.
+        steps: each step starts when the one before it has succeeded.
+        subject: a function of the input that says whom the run is about (a customer, an order); searchable.
+
+    Raises:
+        DefinitionError: the pipeline could not be run, or a step has no recovery action; nothing was registered.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        steps: Sequence[Step[..., Any]],
+        *,
+        subject: Callable[[Any], str] | None = None,
+    ) -> None:
+        validation.check_pipeline(name, steps, lambda entry: isinstance(entry, Step))
+        contracts = tuple(step.contract() for step in steps)
+        validation.check_contracts(name, contracts)
+        self.name: Final = name
+        self.steps: Final = tuple(steps)
+        self.subject: Final = subject
+        self.plan: Final = Plan(pipeline=name, steps=contracts)
+        add_pipeline(self)
+
+    def __repr__(self) -> str:
+        """Show the name and the steps."""
+        return f"<pipeline {self.name}: {' → '.join(step.name for step in self.steps)}>"
+
+    def enqueue(
+        self,
+        value: Any,
+        *,
+        source_event_id: str | None = None,
+        connection: Any = None,
+        session: Any = None,
+    ) -> RunHandle:
+        """Record a run and send its first step.
+
+        Args:
+            value: the run's input, an instance of the steps' input type or what pydantic turns into one.
+            source_event_id: the event that asks for this run; a second call with the same one returns the first run
+                (R9), also when both happen at the same instant.
+            connection: an SQLAlchemy connection to the ledger's database: the run is written in its transaction, and
+                the message is sent after its commit. Nothing is committed here.
+            session: the same with an SQLAlchemy session.
+
+        Returns:
+            The handle of the run; `was_created` is False when the source event already had one.
+
+        Raises:
+            InvalidInput, PayloadTooLarge: the input cannot be used; nothing was written.
+            ConfigurationError: no ledger is configured, or its schema is not the one of this release.
+        """
+        return enqueue(self, value, source_event_id=source_event_id, connection=connection, session=session)

@@ -1,0 +1,85 @@
+"""What `enqueue` returns: a run, to look at and to wait for."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from backout.errors import UnknownRun, WaitTimedOut
+from backout.identifiers import RunId
+from backout.ledger import queries
+from backout.ledger.records import EntryRecord, RunRecord, StepRecord
+from backout.pipelines.schema import from_json
+from backout.states import RunState
+
+if TYPE_CHECKING:
+    from backout.pipelines.definition import Pipeline
+    from backout.pipelines.start import Engine
+
+FIRST_PAUSE_SECONDS: Final = 0.02
+LONGEST_PAUSE_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunHandle:
+    """A recorded run. Everything it says is read from the ledger when it is asked.
+
+    Attributes:
+        id: of the run; also of its first Celery task.
+        was_created: False when the source event already had this run (R9).
+    """
+
+    id: RunId
+    was_created: bool
+    pipeline: Pipeline = field(repr=False)
+    engine: Engine = field(repr=False)
+
+    def status(self) -> RunRecord:
+        """Return the run as it is now.
+
+        Raises:
+            UnknownRun: the caller's transaction has not committed yet or was rolled back, or the run was purged.
+        """
+        record = self.engine.ledger.read(lambda connection: queries.find_run(connection, self.id))
+        if record is None:
+            raise UnknownRun(run_id=self.id)
+        return record
+
+    def wait(self, timeout: float | None = None) -> RunRecord:
+        """Return the run when the engine does nothing more by itself: it is final, or waits for a person.
+
+        Args:
+            timeout: seconds; `None` waits without limit.
+
+        Raises:
+            WaitTimedOut: the time is up; the run goes on.
+            UnknownRun: as `status`.
+        """
+        ends_at = None if timeout is None else time.monotonic() + timeout
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            record = self.status()
+            if record.state.is_settled:
+                return record
+            left = None if ends_at is None else ends_at - time.monotonic()
+            if left is not None and left <= 0:
+                raise WaitTimedOut(run_id=self.id, timeout_seconds=timeout or 0.0, state=record.state.value)
+            time.sleep(pause if left is None else min(pause, left))
+            pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
+
+    @property
+    def output(self) -> Any:
+        """The output of the last step, typed as it declares; `None` while the run has not succeeded, or without one."""
+        record = self.status()
+        if record.state is not RunState.SUCCEEDED or record.output is None:
+            return None
+        return from_json(self.pipeline.steps[-1].function.schema.output_type, record.output)
+
+    def steps(self) -> list[StepRecord]:
+        """Return the step rows, forward before compensation, in the order of start."""
+        return self.engine.ledger.read(lambda connection: queries.list_steps(connection, self.id))
+
+    def entries(self) -> list[EntryRecord]:
+        """Return what happened, in order."""
+        return self.engine.ledger.read(lambda connection: queries.list_entries(connection, self.id))

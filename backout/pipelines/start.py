@@ -1,0 +1,195 @@
+"""enqueue: validate, record, commit, send. Nothing is written before the input is known to be good."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic import ValidationError
+
+from backout.errors import ConfigurationError, InvalidInput, PayloadTooLarge
+from backout.faultpoints import FaultPoint, reach
+from backout.identifiers import RunId, TaskId, new_run_id
+from backout.jsontext import JsonValue, dump_json
+from backout.ledger import callers, queries, transitions
+from backout.ledger.records import StepKey
+from backout.ledger.session import Ledger
+from backout.pipelines.handle import RunHandle
+from backout.pipelines.message import StepMessage
+from backout.pipelines.schema import Unserialisable, from_json, problems_of, to_json
+from backout.pipelines.words import state_while_running
+from backout.settings import Settings
+from backout.states import Direction
+
+if TYPE_CHECKING:
+    from backout.pipelines.definition import Pipeline
+
+MAX_ID_CHARACTERS = 255
+
+
+class Engine(Protocol):
+    """What enqueueing needs of the layers above: the ledger, and something that sends."""
+
+    @property
+    def settings(self) -> Settings:
+        """The frozen settings."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger, its schema verified."""
+
+    def send(self, message: StepMessage) -> bool:
+        """Send a message; False when the broker did not take it: the sweeper will."""
+
+
+_resolvers: list[Callable[[], Engine | None]] = []
+
+
+def set_engine_resolver(resolver: Callable[[], Engine | None]) -> None:
+    """Say how the engine of the current Celery app is found."""
+    _resolvers[:] = [resolver]
+
+
+def current_engine() -> Engine:
+    """Return the engine of the current Celery app.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    engine = _resolvers[0]() if _resolvers else None
+    if engine is None:
+        raise ConfigurationError(
+            problem="no Celery app with backout is configured in this process",
+            remedy="Call `backout.install(app, database_url=…)` where the Celery app is made, and import that module.",
+        )
+    return engine
+
+
+def enqueue(
+    pipeline: Pipeline,
+    value: Any,
+    *,
+    source_event_id: str | None,
+    connection: Any,
+    session: Any,
+) -> RunHandle:
+    """Record a run and send its first step. See `Pipeline.enqueue`."""
+    engine = current_engine()
+    new = _new_run(pipeline, value, source_event_id, engine.settings.max_payload_bytes)
+    first = StepMessage.of(
+        pipeline.plan,
+        StepKey(run_id=new.id, round=1, position=0, direction=Direction.FORWARD),
+        task_id=new.task_id,
+    )
+    resend_seconds = engine.settings.resend_seconds
+    if connection is None and session is None:
+        with engine.ledger.transaction() as own:
+            created = transitions.create_run(own, new, resend_seconds=resend_seconds)
+        if created:
+            reach(FaultPoint.ENQUEUE_COMMITTED)
+            engine.send(first)
+            return RunHandle(id=new.id, pipeline=pipeline, engine=engine, was_created=True)
+        return _first_run(engine, pipeline, new, connection=None)
+    # The caller's transaction: nothing is committed here, and the message goes out after the caller's commit.
+    theirs = callers.connection_of(connection, session)
+    if not transitions.create_run(theirs, new, resend_seconds=resend_seconds):
+        return _first_run(engine, pipeline, new, connection=theirs)
+    callers.after_commit(connection, session, lambda: engine.send(first))
+    return RunHandle(id=new.id, pipeline=pipeline, engine=engine, was_created=True)
+
+
+def _first_run(engine: Engine, pipeline: Pipeline, new: transitions.NewRun, *, connection: Any) -> RunHandle:
+    """Return the run that the source event already has (R9)."""
+
+    def find(where: Any) -> RunId | None:
+        return queries.find_run_of_event(where, pipeline.name, new.source_event_id or "")
+
+    found = find(connection) if connection is not None else engine.ledger.read(find)
+    if found is None:
+        # Only a run that was removed between the two statements leads here.
+        raise ConfigurationError(
+            problem=f"the run of source event {new.source_event_id!r} vanished while it was looked up",
+            remedy="Enqueue again.",
+        )
+    return RunHandle(id=found, pipeline=pipeline, engine=engine, was_created=False)
+
+
+def _new_run(pipeline: Pipeline, value: Any, source_event_id: str | None, limit_bytes: int) -> transitions.NewRun:
+    run_id = new_run_id()
+    first = pipeline.plan.steps[0]
+    stored, typed = _valid_input(pipeline, value, limit_bytes)
+    subject_id = _called(pipeline, "subject", pipeline.subject, typed) if pipeline.subject else None
+    for name, text in (("source_event_id", source_event_id), ("subject", subject_id)):
+        if text is not None:
+            _check_id(pipeline.name, name, text)
+    return transitions.NewRun(
+        id=run_id,
+        pipeline=pipeline.name,
+        definition_digest=pipeline.plan.digest,
+        plan=pipeline.plan.as_json,
+        source_event_id=source_event_id,
+        subject_id=subject_id,
+        operator_state=state_while_running(None, first),
+        input=stored,
+        first_step=first.name,
+        idempotency_key=f"{run_id}:{first.name}",
+        task_id=TaskId(run_id),
+        actor=process_name(),
+    )
+
+
+def _valid_input(pipeline: Pipeline, value: Any, limit_bytes: int) -> tuple[JsonValue, Any]:
+    """Return the input as JSON and as the first step's type, after every step has accepted it."""
+    first = pipeline.steps[0]
+    try:
+        stored = to_json(first.function.schema.argument_types[0], value)
+    except Unserialisable as error:
+        raise InvalidInput(pipeline=pipeline.name, step=first.name, problems=(str(error),)) from error
+    size_bytes = len(dump_json(stored).encode())
+    if size_bytes > limit_bytes:
+        raise PayloadTooLarge(
+            what=f"the input of pipeline {pipeline.name!r}",
+            size_bytes=size_bytes,
+            limit_bytes=limit_bytes,
+        )
+    typed = None
+    for step in reversed(pipeline.steps):
+        try:
+            typed = from_json(step.function.schema.argument_types[0], stored)
+        except ValidationError as error:
+            raise InvalidInput(pipeline=pipeline.name, step=step.name, problems=problems_of(error)) from error
+        if step.function.key_function is not None:
+            key = _called(pipeline, f"idempotency_key of {step.name}", step.function.key_function, typed)
+            _check_id(pipeline.name, f"idempotency_key of {step.name}", key)
+    return stored, typed
+
+
+def _called(pipeline: Pipeline, name: str, function: Callable[[Any], str], typed: Any) -> str:
+    try:
+        return function(typed)
+    except Exception as error:
+        raise InvalidInput(
+            pipeline=pipeline.name,
+            step=pipeline.steps[0].name,
+            problems=(f"its {name} function raised {type(error).__name__}: {error}",),
+        ) from error
+
+
+def _check_id(pipeline: str, name: str, value: object) -> None:
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_ID_CHARACTERS or "\x00" in value:
+        raise InvalidInput(
+            pipeline=pipeline,
+            step=name,
+            problems=(f"{name} must be text of 1 to {MAX_ID_CHARACTERS} characters, not {value!r:.80}",),
+        )
+
+
+@cache
+def process_name() -> str:
+    """Return who enqueues, for the entry: the login name of this process."""
+    try:
+        return f"process:{getpass.getuser()}"
+    except (KeyError, OSError):
+        return "process"

@@ -1,0 +1,74 @@
+"""What a careful reader of a pipeline's contracts would warn of. Pure; nothing here refuses anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from backout.pipelines.contract import Effect, OnFailure, Plan, RecoveryKind, StepContract
+
+
+class WarningCode(StrEnum):
+    """What is warned of. Stable: programs read it from `backout check --json`."""
+
+    DOUBT_ASKS_PERSON = "doubt_asks_person"
+    """An attempt that is cut off in the middle will ask a person (R8)."""
+    MAY_FAIL_AFTER_IRREVERSIBLE = "may_fail_after_irreversible"
+    """A later step may ask for a rollback that cannot pass an irreversible one (R7)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContractWarning:
+    """One warning.
+
+    Attributes:
+        step: the step whose contract can remove it.
+        problem: what may happen, without a full stop.
+        remedy: what to write, without a full stop.
+    """
+
+    code: WarningCode
+    step: str
+    problem: str
+    remedy: str
+
+
+def find_warnings(plan: Plan) -> tuple[ContractWarning, ...]:
+    """Return what is to be warned of in a pipeline, in the order of its steps; empty when there is nothing."""
+    warnings: list[ContractWarning] = []
+    for position, step in enumerate(plan.steps):
+        if _asks_person_in_doubt(step):
+            warnings.append(_warn_of_doubt(step))
+        if step.recovery is RecoveryKind.IRREVERSIBLE:
+            later = [other.name for other in plan.steps[position + 1 :] if other.on_failure is OnFailure.ROLLBACK]
+            if later:
+                warnings.append(_warn_of_irreversible(step, later))
+    return tuple(warnings)
+
+
+def _asks_person_in_doubt(step: StepContract) -> bool:
+    return step.effect is not Effect.READ and not step.idempotent and step.reconcile_task is None
+
+
+def _warn_of_doubt(step: StepContract) -> ContractWarning:
+    return ContractWarning(
+        code=WarningCode.DOUBT_ASKS_PERSON,
+        step=step.name,
+        problem="an attempt that is cut off in the middle will ask a person: nobody else can say whether it happened",
+        remedy=(
+            f"Write `@{step.name}.reconcile`, or declare `idempotent=True` if a second call under the same "
+            "idempotency key has no second effect"
+        ),
+    )
+
+
+def _warn_of_irreversible(step: StepContract, later: list[str]) -> ContractWarning:
+    return ContractWarning(
+        code=WarningCode.MAY_FAIL_AFTER_IRREVERSIBLE,
+        step=step.name,
+        problem=(
+            f"it cannot be undone, and {', '.join(later)} after it may fail and ask for a rollback, which then stops "
+            "here and asks a person"
+        ),
+        remedy='Move it to the end, or give the later steps `on_failure` "park", "continue" or "review"',
+    )

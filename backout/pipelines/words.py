@@ -1,0 +1,30 @@
+"""The operator's state of a run, built from the words of its steps. Pure."""
+
+from __future__ import annotations
+
+from backout.pipelines.contract import StepContract
+
+
+def state_while_running(last_done: StepContract | None, current: StepContract) -> str:
+    """Return what holds while a step is due or running, such as `lead_created_enrichment_pending`."""
+    return _join(last_done.done if last_done else None, current.pending)
+
+
+def state_when_done(last_done: StepContract | None, failed: StepContract | None = None) -> str:
+    """Return what holds when the run is closed, such as `booking_reserved_notification_failed`."""
+    return _join(last_done.done if last_done else None, failed.failed if failed else None) or "nothing_to_do"
+
+
+def state_when_stopped(last_done: StepContract | None, current: StepContract, *, how: str) -> str:
+    """Return what holds when a person is waited for: `how` is `pending`, `failed` or `in_doubt`."""
+    word = current.pending if how == "pending" else current.failed if how == "failed" else f"{current.name}_{how}"
+    return _join(last_done.done if last_done else None, word)
+
+
+def state_of_rollback(cause: StepContract, *, how: str) -> str:
+    """Return what holds from the turn on: `how` is `rolling_back`, `rolled_back`, `rollback_partial` or the like."""
+    return _join(cause.failed, how)
+
+
+def _join(*words: str | None) -> str:
+    return "_".join(word for word in words if word)
