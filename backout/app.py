@@ -1,0 +1,60 @@
+"""`install`: wires the layers to a Celery app. The facade; decides nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery, current_app, signals
+
+from backout.pipelines.start import Engine, set_engine_resolver
+from backout.settings import PREFIX
+from backout.tasks.registration import register_tasks
+from backout.tasks.runtime import Runtime, configured, forget_runtime, runtime_of
+from backout.tasks.worker_steps import LedgerCheck, SweeperProcess
+
+_installed: list[Celery] = []
+
+
+def install(app: Celery, *, database_url: str | None = None, **settings: Any) -> Runtime:
+    """Bind backout to a Celery app; call it where the app is made. A second call replaces the settings.
+
+    Nothing is connected: the ledger's schema is verified by the worker when it starts, and at the first enqueue.
+
+    Args:
+        app: the Celery app.
+        database_url: where the ledger is; `backout_database_url` in the Celery configuration does the same.
+        settings: as in `backout.settings.Settings`, without the prefix.
+
+    Raises:
+        ConfigurationError: a setting is unknown, missing or cannot be used.
+    """
+    given = {"database_url": database_url, **settings}
+    app.conf.update({f"{PREFIX}{name}": value for name, value in given.items() if value is not None})
+    forget_runtime(app)
+    runtime = runtime_of(app)
+    add_worker_steps(app)
+    _installed[:] = [app]
+    return runtime
+
+
+def add_worker_steps(app: Celery) -> None:
+    """Let workers of this app verify the ledger and keep a sweeper."""
+    app.steps["worker"].update({LedgerCheck, SweeperProcess})
+
+
+def _add_to_configured_worker(instance: Any = None, **_: Any) -> None:
+    """Do the same for an app that is configured by `backout_*` settings alone."""
+    if instance is not None and configured(instance.app):
+        add_worker_steps(instance.app)
+
+
+def _resolve_engine() -> Engine | None:
+    app = current_app._get_current_object()
+    if configured(app):
+        return runtime_of(app)
+    return runtime_of(_installed[0]) if _installed else None
+
+
+set_engine_resolver(_resolve_engine)
+register_tasks()
+signals.celeryd_init.connect(_add_to_configured_worker, weak=False)

@@ -1,0 +1,1 @@
+"""The command line: `backout …` and `celery -A proj backout …`."""

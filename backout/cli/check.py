@@ -1,0 +1,88 @@
+"""`backout check`: the contracts of pipelines as tables, with what a careful reader would warn of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from backout.cli.celery_app import import_module_from_here, import_pipelines
+from backout.cli.completion import complete_pipelines
+from backout.cli.door import find_app
+from backout.cli.exits import Exit
+from backout.cli.output import json_option, make_console, write_json
+from backout.cli.render.contracts import draw_pipeline, draw_warnings
+from backout.cli.render.words import say_count
+from backout.cli.shapes import shape
+from backout.errors import ConfigurationError
+from backout.pipelines.contract import Plan
+from backout.pipelines.registry import all_pipelines, find_pipeline
+from backout.pipelines.warnings import ContractWarning, find_warnings
+
+
+@click.command("check")
+@click.argument("names", metavar="[PIPELINE]...", nargs=-1, shell_complete=complete_pipelines)
+@click.option("--module", "modules", metavar="NAME", multiple=True, help="Import this module first; may be repeated.")
+@click.option("--strict", is_flag=True, help="Exit with 1 when there is a warning.")
+@json_option
+@click.pass_context
+def check(ctx: click.Context, names: tuple[str, ...], modules: tuple[str, ...], strict: bool, as_json: bool) -> None:
+    """Show what each step of the pipelines promises, and warn where a failure would end with a person.
+
+    The pipelines are those that the Celery app's workers import, or those of --module.
+
+    With --json: {"ok", "pipelines": [{"name", "digest", "steps": [contract…], "warnings": [warning…]}]}; ok is false
+    when there is a warning.
+    """
+    _import_definitions(ctx, modules)
+    plans = _find_plans(names)
+    warnings = [find_warnings(plan) for plan in plans]
+    if as_json:
+        pipelines = [_shape(plan, found) for plan, found in zip(plans, warnings, strict=True)]
+        write_json({"ok": not any(warnings), "pipelines": pipelines})
+    else:
+        _print_plans(make_console(ctx), plans, warnings)
+    ctx.exit(Exit.PROBLEM if strict and any(warnings) else Exit.OK)
+
+
+def _import_definitions(ctx: click.Context, modules: tuple[str, ...]) -> None:
+    app = find_app(ctx)
+    if app is None and not modules:
+        raise ConfigurationError(
+            problem="nothing says where the pipelines are defined",
+            remedy="Give the Celery app (`celery -A proj backout check`, `backout --app proj check`) or --module NAME",
+        )
+    if app is not None:
+        import_pipelines(app)
+    for module in modules:
+        import_module_from_here(module)
+
+
+def _find_plans(names: tuple[str, ...]) -> list[Plan]:
+    plans = [find_pipeline(name).plan for name in names or sorted(all_pipelines())]
+    if not plans:
+        raise ConfigurationError(
+            problem="the imported modules define no pipeline",
+            remedy="Add the module that does to Celery's `imports`, or name it with --module",
+        )
+    return plans
+
+
+def _shape(plan: Plan, warnings: Sequence[ContractWarning]) -> dict[str, object]:
+    return {"name": plan.pipeline, "digest": plan.digest, "steps": shape(plan.steps), "warnings": shape(warnings)}
+
+
+def _print_plans(console: Console, plans: Sequence[Plan], warnings: Sequence[Sequence[ContractWarning]]) -> None:
+    for plan, found in zip(plans, warnings, strict=True):
+        console.print(draw_pipeline(plan))
+        if found:
+            console.print(draw_warnings(found))
+        console.print()
+    total = sum(len(found) for found in warnings)
+    pipelines = say_count(len(plans), "pipeline")
+    if total:
+        console.print(Text(f"! {pipelines}, {say_count(total, 'warning')}", style="yellow"))
+    else:
+        console.print(Text(f"✓ {pipelines}, no warnings", style="green"))

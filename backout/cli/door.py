@@ -1,0 +1,86 @@
+"""How a command finds its ledger: a URL first, then the Celery app, else an error that says what to give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import click
+
+from backout.cli.lazy import load
+from backout.errors import ConfigurationError
+from backout.ledger import queries, schema
+from backout.ledger.session import Ledger
+
+CONNECTIONS: Final = 1
+"""A command asks one question after the other."""
+
+
+@contextmanager
+def open_ledger(ctx: click.Context, *, verified: bool = True) -> Iterator[Ledger]:
+    """Open the ledger that is meant, for reading; its connections are closed at the end.
+
+    Args:
+        ctx: of the command.
+        verified: refuse a ledger whose schema is not the one of this release.
+
+    Raises:
+        ConfigurationError: no ledger is named, it cannot be reached, or (`SchemaMismatch`) its schema is another.
+    """
+    ledger = Ledger(_find_url(ctx), pool_size=CONNECTIONS)
+    try:
+        if verified:
+            schema.verify(ledger)
+        yield ledger
+    except Exception as error:
+        said = queries.describe_failure(error)
+        if said is None:
+            raise
+        raise ConfigurationError(
+            problem=f"the ledger {ledger.shown_url} cannot be used: {said}",
+            remedy="Check that the database runs, and that the URL names it with a user who may use it",
+        ) from error
+    finally:
+        ledger.dispose()
+
+
+def find_app(ctx: click.Context) -> Any | None:
+    """Return the Celery app that is meant; `None` when none is named.
+
+    Raises:
+        ConfigurationError: it cannot be imported.
+    """
+    name = _find_option(ctx, "app_name")
+    if name is not None:
+        return load("backout.cli.celery_app:import_app")(name)
+    # Celery's own command leaves its context in `obj`.
+    return getattr(ctx.obj, "app", None)
+
+
+def _find_url(ctx: click.Context) -> str:
+    url = _find_option(ctx, "database")
+    if url is not None:
+        return url
+    app = find_app(ctx)
+    if app is None:
+        raise ConfigurationError(
+            problem="no ledger is named",
+            remedy=(
+                "Give `backout --database URL …` (or set BACKOUT_DATABASE_URL), or the Celery app that uses it: "
+                "`celery -A proj backout …` or `backout --app proj …`"
+            ),
+        )
+    found: str = load("backout.cli.celery_app:database_url_of")(app)
+    return found
+
+
+def _find_option(ctx: click.Context, name: str) -> str | None:
+    """Return an option of the group; read from the contexts, because completion does not call the group."""
+    at: click.Context | None = ctx
+    while at is not None:
+        if name in at.params:
+            value: str | None = at.params[name] or None
+            return value
+        at = at.parent
+    return None

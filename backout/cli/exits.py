@@ -1,0 +1,75 @@
+"""How a command ends: the exit codes, and errors as one clear message instead of a traceback."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import IO, Any, Final
+
+import click
+
+from backout.cli.render.words import clean
+from backout.errors import BackoutError
+
+JSON_KEY: Final = "backout.cli.as_json"
+"""Where the contexts of one invocation remember that JSON was asked for."""
+
+
+class Exit(IntEnum):
+    """What an exit code means. Documented in the help of the group; scripts rely on it."""
+
+    OK = 0
+    PROBLEM = 1
+    USAGE = 2
+    NOT_FOUND = 3
+    TIMED_OUT = 4
+    NEEDS_PERSON = 5
+    INTERRUPTED = 130
+
+
+EXIT_HELP: Final = """\b
+Exit codes:
+  0    it went well
+  1    a problem was found: a run ended otherwise than it should, a check failed
+  2    wrong usage or configuration, or the ledger cannot be reached
+  3    no such run or pipeline
+  4    the time given was up; the run goes on
+  5    the run waits for a person
+  130  interrupted
+"""
+
+
+_CODES: Final[Mapping[str, Exit]] = {
+    "configuration_error": Exit.USAGE,
+    "schema_mismatch": Exit.USAGE,
+    "ledger_unavailable": Exit.USAGE,
+    "unknown_run": Exit.NOT_FOUND,
+    "unknown_pipeline": Exit.NOT_FOUND,
+    "wait_timed_out": Exit.TIMED_OUT,
+}
+"""By the errors' stable codes: some of their classes are defined in modules that are too heavy for this one."""
+
+
+def exit_code_of(error: BackoutError) -> Exit:
+    """Return the exit code for an error that ended a command."""
+    return _CODES.get(error.code, Exit.PROBLEM)
+
+
+class Refusal(click.ClickException):
+    """An error of backout as click shows it: on standard error, as a message or as `{"error": {code, message}}`."""
+
+    def __init__(self, error: BackoutError, *, as_json: bool) -> None:
+        super().__init__(clean(error))
+        self.code = error.code
+        self.as_json = as_json
+        # click types it as the class's, and reads it from the instance.
+        self.__dict__["exit_code"] = int(exit_code_of(error))
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Write the error to standard error, or to `file`."""
+        if self.as_json:
+            document = {"error": {"code": self.code, "message": self.message}}
+            click.echo(json.dumps(document), file=file, err=file is None)
+        else:
+            click.echo(f"Error: {self.message}", file=file, err=file is None)

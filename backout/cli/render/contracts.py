@@ -1,0 +1,116 @@
+"""The contracts of a pipeline as a table that people can argue about, and its warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from backout.cli.render.snake import Snake
+from backout.cli.render.words import clean, join_words, say_setting
+from backout.pipelines.contract import (
+    Backoff,
+    CompensationContract,
+    OnCompensationFailure,
+    OnFailure,
+    Plan,
+    RecoveryKind,
+    RetryRule,
+    StepContract,
+)
+from backout.pipelines.warnings import ContractWarning
+
+_AFTER_FAILURE = {
+    OnFailure.ROLLBACK: "then rollback",
+    OnFailure.PARK: "then park",
+    OnFailure.CONTINUE: "then continue",
+    OnFailure.REVIEW: "then ask a person",
+}
+_AFTER_FAILED_UNDOING = {
+    OnCompensationFailure.HALT: "then ask a person",
+    OnCompensationFailure.CONTINUE: "then continue",
+}
+
+
+def draw_pipeline(plan: Plan) -> Table:
+    """Return the contracts of a pipeline's steps, in their order."""
+    table = Table(
+        title=Text(clean(plan.pipeline), style="bold"),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        leading=1,
+    )
+    table.add_column("step", min_width=12)
+    table.add_column("effect", no_wrap=True)
+    table.add_column("recovery action", overflow="fold", min_width=20)
+    table.add_column("attempts", overflow="fold", min_width=18)
+    table.add_column("cut off in the middle", overflow="fold", min_width=12)
+    for step in plan.steps:
+        table.add_row(
+            Snake(clean(step.name), style="bold"),
+            step.effect.value,
+            _say_recovery(step),
+            _say_attempts(step.timeout_seconds, step.retry, _AFTER_FAILURE[step.on_failure]),
+            _say_doubt(step),
+        )
+    return table
+
+
+def draw_warnings(warnings: Sequence[ContractWarning]) -> RenderableType:
+    """Return warnings, each with its remedy."""
+    parts: list[RenderableType] = []
+    for warning in warnings:
+        problem = Text.assemble(("! ", "bold yellow"), (clean(warning.step), "bold"), f": {clean(warning.problem)}.")
+        parts += [problem, Padding(Text(f"{clean(warning.remedy)}.", style="dim"), (0, 0, 0, 2))]
+    return Group(*parts)
+
+
+def say_retry(rule: RetryRule) -> str:
+    """Return how often and when an attempt is repeated: `3 retries, 2 s doubling, only on ConnectionError`."""
+    if rule.limit == 0:
+        return "no retry"
+    growth = {Backoff.CONSTANT: "each", Backoff.LINEAR: "growing", Backoff.EXPONENTIAL: "doubling"}[rule.backoff]
+    delay = f"{say_setting(rule.delay_seconds)} {growth}" if rule.delay_seconds else "at once"
+    retries = f"{rule.limit:,} retries" if rule.limit != 1 else "1 retry"
+    parts = [retries, delay if rule.limit > 1 else delay.removesuffix(f" {growth}")]
+    parts += [f"only on {join_words([_last(name) for name in rule.on])}"] if rule.on else []
+    parts += [f"never on {join_words([_last(name) for name in rule.never_on])}"] if rule.never_on else []
+    return ", ".join(parts)
+
+
+def _last(dotted_name: str) -> str:
+    return clean(dotted_name.rpartition(".")[2])
+
+
+def _say_attempts(timeout_seconds: float, retry: RetryRule, after_failure: str) -> str:
+    return f"timeout {say_setting(timeout_seconds)}\n{say_retry(retry)}\n{after_failure}"
+
+
+def _say_recovery(step: StepContract) -> Text:
+    if step.compensation is not None:
+        return _say_compensation(step.compensation)
+    if step.recovery is RecoveryKind.KEEP:
+        return Text(f"stays: {clean(step.recovery_reason)}")
+    if step.recovery is RecoveryKind.IRREVERSIBLE:
+        return Text(f"cannot be undone: {clean(step.recovery_reason)}", style="yellow")
+    return Text("nothing to undo")
+
+
+def _say_compensation(undoing: CompensationContract) -> Text:
+    how = _say_attempts(undoing.timeout_seconds, undoing.retry, _AFTER_FAILED_UNDOING[undoing.on_failure])
+    return Text.assemble(clean(undoing.action), (f"\n{how}", "dim"))
+
+
+def _say_doubt(step: StepContract) -> str:
+    """Return what follows when an attempt is cut off in the middle (R8)."""
+    if step.idempotent:
+        return "runs again (idempotent)"
+    if step.reconcile_task is not None:
+        return f"asks {_last(step.reconcile_task)}"
+    return "asks a person"

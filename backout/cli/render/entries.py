@@ -1,0 +1,65 @@
+"""The entries of a run, as a table and as the lines that `runs watch` writes into a pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from backout.cli.picture import RunPicture
+from backout.cli.render.clock import Clock
+from backout.cli.render.words import clean, clip
+from backout.ledger.records import EntryRecord
+from backout.states import Direction
+
+LONGEST_TEXT = 300
+
+
+def draw_entries(picture: RunPicture, clock: Clock) -> RenderableType:
+    """Return every entry with its time, what happened, who did it and why."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True, style="dim")
+    grid.add_column(overflow="fold")
+    for entry in picture.entries:
+        at = f"{clock.say_time(entry.at, day_of=picture.run.created_at)}.{entry.at.microsecond // 1000:03d}"
+        what = Text.assemble(say_event(entry), (f"  by {clean(entry.actor)}", "dim"))
+        why = say_why(entry)
+        grid.add_row(f"  {at}", Text("\n").join([what, Text(why)]) if why else what)
+    return Group(Text("Entries", style="bold"), grid)
+
+
+def write_entry(entry: EntryRecord, clock: Clock) -> str:
+    """Return an entry as one line of plain text."""
+    parts = [clock.say_precisely(entry.at), say_event(entry), f"by {clean(entry.actor)}", say_why(entry)]
+    return "  ".join(part for part in parts if part)
+
+
+def say_event(entry: EntryRecord) -> str:
+    """Return what happened: `charge_card: attempt started (attempt 2)`, `undo charge_card: step ready`."""
+    event = entry.event.value.replace("_", " ")
+    if entry.step is None:
+        return event
+    undo = "undo " if entry.direction is Direction.COMPENSATION else ""
+    attempt = f" (attempt {entry.attempt})" if entry.attempt else ""
+    return f"{undo}{clean(entry.step)}: {event}{attempt}"
+
+
+def say_why(entry: EntryRecord) -> str:
+    """Return reason and detail of an entry; empty when the event says it all."""
+    reason = clip(entry.reason, LONGEST_TEXT) if entry.reason else ""
+    detail = _say_detail(entry.detail, reason)
+    return "; ".join(part for part in (reason, detail) if part)
+
+
+def _say_detail(detail: object, reason: str) -> str:
+    """Return a detail in words, without what the reason says already (the message of a failure)."""
+    if not isinstance(detail, Mapping):
+        return clip(detail, LONGEST_TEXT) if detail is not None else ""
+    told = [(name, _say_value(value)) for name, value in detail.items() if value is not None]
+    return ", ".join(f"{clean(name).replace('_', ' ')} {value}" for name, value in told if value not in reason)
+
+
+def _say_value(value: object) -> str:
+    return clip(", ".join(map(str, value)) if isinstance(value, list) else value, LONGEST_TEXT)

@@ -1,0 +1,138 @@
+"""`backout runs list`: the newest runs, filtered, with the counts by state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import click
+from rich.console import Console
+
+from backout.cli.completion import complete_pipelines, complete_runs
+from backout.cli.door import open_ledger
+from backout.cli.output import json_option, make_clock, make_console, utc_option, write_json
+from backout.cli.picture import resolve_run
+from backout.cli.render.runs import draw_counts, draw_runs
+from backout.cli.shapes import shape
+from backout.identifiers import RunId
+from backout.ledger import queries
+from backout.ledger.records import RunRecord
+from backout.ledger.session import Ledger, LedgerConnection
+from backout.states import RunState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which runs are meant; see the options of the command."""
+
+    pipeline: str | None
+    states: tuple[RunState, ...]
+    text: str | None
+    needs_person: bool
+    before: RunId | None
+    limit: int
+
+    @property
+    def is_narrow(self) -> bool:
+        """True when it leaves runs out by what they are."""
+        return bool(self.pipeline or self.states or self.text or self.needs_person or self.before)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """One page of runs, and what there is in all."""
+
+    runs: list[RunRecord]
+    counts: dict[RunState, int]
+    has_older: bool
+    now: datetime
+
+
+@click.command("list")
+@click.option("--pipeline", metavar="NAME", shell_complete=complete_pipelines, help="Only runs of this pipeline.")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([state.value for state in RunState]),
+    help="Only runs in this state; may be repeated.",
+)
+@click.option("--search", metavar="TEXT", help="Only where the id, the source event or the subject is TEXT.")
+@click.option("--needs-person", is_flag=True, help="Only where a person must decide.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=25, show_default=True, help="The most to show.")
+@click.option("--before", metavar="RUN", shell_complete=complete_runs, help="Only runs older than this one.")
+@click.option("--full", is_flag=True, help="Show whole run ids.")
+@utc_option
+@json_option
+@click.pass_context
+def list_command(
+    ctx: click.Context, /, states: tuple[str, ...], full: bool, utc: bool, as_json: bool, **given: Any
+) -> None:
+    """List runs, newest first.
+
+    With --json: {"runs": [run…], "counts": {state: number}, "next_before": id or null}; counts are of all runs, or
+    of the pipeline's.
+    """
+    with open_ledger(ctx) as ledger:
+        before = resolve_run(ledger, given["before"]) if given["before"] else None
+        wanted = Filter(
+            pipeline=given["pipeline"],
+            states=tuple(RunState(state) for state in states),
+            text=given["search"],
+            needs_person=given["needs_person"],
+            before=before,
+            limit=given["limit"],
+        )
+        listed = read_runs(ledger, wanted)
+    if as_json:
+        write_json(
+            {
+                "runs": shape(listed.runs),
+                "counts": shape({state.value: count for state, count in listed.counts.items()}),
+                "next_before": listed.runs[-1].id if listed.has_older else None,
+            },
+        )
+    else:
+        _print_runs(make_console(ctx), listed, wanted, with_full_ids=full, utc=utc)
+
+
+def read_runs(ledger: Ledger, wanted: Filter) -> Listed:
+    """Return a page of runs; one more than asked for is read to know whether there is another page."""
+
+    def read(connection: LedgerConnection) -> Listed:
+        runs = queries.list_runs(
+            connection,
+            pipeline=wanted.pipeline,
+            states=wanted.states,
+            text=wanted.text,
+            needs_person=wanted.needs_person,
+            before=wanted.before,
+            limit=wanted.limit + 1,
+        )
+        return Listed(
+            runs=runs[: wanted.limit],
+            counts=queries.count_by_state(connection, wanted.pipeline),
+            has_older=len(runs) > wanted.limit,
+            now=queries.read_clock(connection),
+        )
+
+    return ledger.read(read)
+
+
+def _print_runs(console: Console, listed: Listed, wanted: Filter, *, with_full_ids: bool, utc: bool) -> None:
+    if listed.runs:
+        clock = make_clock(listed.now, utc=utc)
+        console.print(draw_runs(listed.runs, clock, width=console.width, with_full_ids=with_full_ids))
+    elif listed.counts and wanted.is_narrow:
+        console.print("No run fits. Leave out an option, or look at all with `backout runs list`.")
+    elif wanted.pipeline:
+        console.print(f"The ledger has no run of a pipeline {wanted.pipeline!r}; `backout check` shows the pipelines.")
+    else:
+        console.print(
+            "The ledger has no runs yet. Start one with `pipeline.enqueue(…)`, or watch some: `backout demo`."
+        )
+    if listed.counts:
+        console.print(draw_counts(listed.counts))
+    if listed.has_older:
+        console.print(f"Older ones: --before {listed.runs[-1].id}")

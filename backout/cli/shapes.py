@@ -1,0 +1,54 @@
+"""The documented JSON shapes: records as dictionaries, enums as their values, instants as ISO 8601 in UTC."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from backout.cli.picture import RunPicture
+from backout.cli.render.story import tell_story
+
+_INTERNAL: Final = frozenset({"claim_token", "sweep_at"})
+"""Fields of records that are the engine's own and may change in any release."""
+
+
+def shape(value: object) -> Any:
+    """Return a record, or a value of one, as JSON can express it.
+
+    Example:
+        `{"id": "01985c3e-…", "state": "rolled_back", "created_at": "2025-11-22T05:20:01.123456Z", …}`
+    """
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    if isinstance(value, StrEnum):
+        return value.value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in dataclasses.fields(value) if field.name not in _INTERNAL]
+        return {name: shape(getattr(value, name)) for name in names}
+    if isinstance(value, Mapping):
+        return {str(name): shape(item) for name, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [shape(item) for item in value]
+    return value
+
+
+def shape_picture(picture: RunPicture, *, with_entries: bool) -> dict[str, Any]:
+    """Return a run as `runs show --json` writes it.
+
+    Keys: `summary` (the sentence), `run`, `plan` (`null` when this release cannot read it), `steps` (the rows, by
+    round, forward before compensation, in the order of start), `reviews`, `now` and, if asked for, `entries`.
+    """
+    document = {
+        "summary": tell_story(picture),
+        "run": shape(picture.run),
+        "plan": shape(picture.plan),
+        "steps": shape(picture.steps),
+        "reviews": shape(picture.reviews),
+        "now": shape(picture.now),
+    }
+    if with_entries:
+        document["entries"] = shape(picture.entries)
+    return document

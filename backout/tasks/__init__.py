@@ -1,0 +1,1 @@
+"""Making it happen: the path of an attempt, and its repair."""

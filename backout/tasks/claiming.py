@@ -1,0 +1,142 @@
+"""Take the claim of an attempt: compare-and-set with a fencing token, in one round trip."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final
+
+from celery import Task
+
+from backout.events import Event
+from backout.identifiers import ClaimToken, new_claim_token
+from backout.jsontext import JsonValue
+from backout.ledger import queries, transitions
+from backout.ledger.records import Claim, StepRecord
+from backout.ledger.session import KeyTaken
+from backout.pipelines.message import KILL_GRACE_SECONDS, ReceivedMessage
+from backout.pipelines.registry import find_function
+from backout.pipelines.schema import from_json
+from backout.states import Direction, StepState
+from backout.tasks.runtime import Runtime
+
+logger = logging.getLogger(__name__)
+
+DEADLINE_GRACE_SECONDS: Final = 5.0
+"""A claim holds this much longer than the step's timeout: time to record that the time was up."""
+KEY_BUSY_SECONDS: Final = 10.0
+"""How long a step waits when another run is just running the step with its idempotency key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """A claim that is held.
+
+    Attributes:
+        reused: the recorded success of another run under the same key: its output is taken, nothing is run.
+    """
+
+    claim: Claim
+    reused: StepRecord | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OwnKey:
+    key: str | None = None
+    exclusive: str | None = None
+
+
+def take_claim(runtime: Runtime, task: Task[..., Any], message: ReceivedMessage) -> Taken | None:
+    """Claim the attempt (R2, R3); `None` when it is done, somebody else's, or not yet due."""
+    own_key = _own_key(runtime, task, message)
+    token = new_claim_token()
+    try:
+        claim = _claim(runtime, task, message, token, own_key)
+    except KeyTaken:
+        return _meet_key_holder(runtime, task, message, own_key)
+    return Taken(claim=claim) if claim is not None else None
+
+
+def _claim(
+    runtime: Runtime,
+    task: Task[..., Any],
+    message: ReceivedMessage,
+    token: ClaimToken,
+    own_key: _OwnKey,
+) -> Claim | None:
+    def claim_once() -> Claim | None:
+        with runtime.ledger.change() as connection:
+            return transitions.claim_step(
+                connection,
+                message.key,
+                token=token,
+                lease_seconds=lease_seconds(runtime, task),
+                worker=worker_name(task),
+                attempt=message.attempt,
+                own_key=own_key.key,
+                exclusive_key=own_key.exclusive,
+            )
+
+    # A connection that dies after the commit leaves a claim that nobody uses; it expires and counts as lost.
+    return runtime.ledger.repeat(claim_once)
+
+
+def _own_key(runtime: Runtime, task: Task[..., Any], message: ReceivedMessage) -> _OwnKey:
+    """Return the key of a step whose contract has a function for it."""
+    function = find_function(task.name)
+    if function is None or function.key_function is None or message.key.direction is not Direction.FORWARD:
+        return _OwnKey()
+    stored: JsonValue = runtime.ledger.read(lambda connection: queries.load_input(connection, message.key.run_id))
+    if stored is None:
+        return _OwnKey()
+    key = function.key_function(from_json(function.schema.argument_types[0], stored))
+    return _OwnKey(key=key, exclusive=f"{task.name}:{key}")
+
+
+def _meet_key_holder(
+    runtime: Runtime,
+    task: Task[..., Any],
+    message: ReceivedMessage,
+    own_key: _OwnKey,
+) -> Taken | None:
+    """Take the result of the run that holds the key, or wait until that run has one."""
+    exclusive = own_key.exclusive or ""
+    holder = runtime.ledger.read(lambda connection: queries.find_key_holder(connection, exclusive))
+    if holder is None or holder.state is not StepState.SUCCEEDED:
+        with runtime.ledger.change() as connection:
+            transitions.postpone_step(connection, message.key, seconds_from_now=KEY_BUSY_SECONDS)
+        logger.info("backout: %s of run %s waits for the run that holds its key", task.name, message.key.run_id)
+        return None
+    claim = _claim(runtime, task, message, new_claim_token(), _OwnKey(key=own_key.key))
+    if claim is None:
+        return None
+    with runtime.ledger.change() as connection:
+        transitions.record_fact(
+            connection,
+            claim,
+            event=Event.RESULT_REUSED,
+            reason=f"run {holder.run_id} succeeded under the same idempotency key",
+            detail={"run_id": holder.run_id},
+        )
+    return Taken(claim=claim, reused=holder)
+
+
+def lease_seconds(runtime: Runtime, task: Task[..., Any]) -> float:
+    """Return how long the claim holds without a heartbeat: never longer than the attempt may take."""
+    hard_limit: float | None = (task.request.timelimit or (None, None))[0]
+    if hard_limit is None:
+        return runtime.settings.lease_seconds
+    return min(runtime.settings.lease_seconds, hard_limit - KILL_GRACE_SECONDS + DEADLINE_GRACE_SECONDS)
+
+
+def worker_name(task: Task[..., Any]) -> str:
+    """Return who runs an attempt, for the entries: the worker's name and the process."""
+    return f"{task.request.hostname or _host()}/{os.getpid()}"[:200]
+
+
+@cache
+def _host() -> str:
+    return socket.gethostname()

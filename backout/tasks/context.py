@@ -1,0 +1,157 @@
+"""What user functions see as `ctx`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Any
+
+from backout.errors import OutputMissing
+from backout.identifiers import RunId
+from backout.ledger import queries, transitions
+from backout.ledger.records import Claim, StepRecord
+from backout.ledger.session import Ledger
+from backout.pipelines.contract import RetryRule, StepContract
+from backout.pipelines.definition import Step
+from backout.pipelines.registry import find_function
+from backout.pipelines.schema import from_json
+from backout.tasks.shield import shield
+
+
+class StepContext:
+    """The context of one attempt.
+
+    Attributes:
+        run_id: the run.
+        pipeline: its name.
+        step: the name of the step.
+        attempt: 1 for the first; an attempt that was lost counts.
+        idempotency_key: the same for every attempt; pass it to whatever has the effect.
+        subject_id: whom the run is about; `None` when the pipeline names nobody.
+    """
+
+    def __init__(self, *, ledger: Ledger, claim: Claim, contract: StepContract) -> None:
+        self._ledger = ledger
+        self._claim = claim
+        self._contract = contract
+        self._external_ids: dict[str, str] = {**claim.run.external_ids, **claim.external_ids}
+        self.run_id: RunId = claim.key.run_id
+        self.pipeline = claim.run.pipeline
+        self.step = claim.step
+        self.attempt = claim.attempt
+        self.idempotency_key = claim.idempotency_key
+        self.subject_id = claim.run.subject_id
+
+    @property
+    def external_ids(self) -> Mapping[str, str]:
+        """Ids of the outside world that this run has recorded, by name; this step's own win."""
+        return MappingProxyType(self._external_ids)
+
+    def record_external_id(self, name: str, value: object) -> None:
+        """Record an id of the outside world; it is committed before this returns (R14).
+
+        Call it as soon as the id is known: compensations and reconcile functions see it even if this attempt is cut off
+        on the next line.
+
+        Raises:
+            ValueError: the name or the value is empty or too long, or has characters that no database stores.
+        """
+        text = str(value)
+        if not name or not text or len(name) > 100 or len(text) > 1_000 or "\x00" in name + text:
+            message = (
+                f"an external id needs a name (1 to 100 characters) and a value (1 to 1,000), got {name!r}={text!r:.80}"
+            )
+            raise ValueError(message)
+
+        def write() -> None:
+            with self._ledger.change() as connection:
+                transitions.record_external_id(connection, self._claim, name=name, value=text)
+
+        with shield():
+            # Run again it merges the same pair, so it may be repeated after a lost connection.
+            self._ledger.repeat(write)
+        self._external_ids[name] = text
+
+    def output(self, step: Step[..., Any] | str) -> Any:
+        """Return the recorded output of an earlier step of this run, typed as the step declares.
+
+        Raises:
+            OutputMissing: the step has not succeeded in this run, or was undone.
+        """
+        name = step if isinstance(step, str) else step.name
+        record = self._ledger.read(lambda connection: queries.find_output(connection, self.run_id, name))
+        if record is None:
+            raise OutputMissing(run_id=self.run_id, step=name)
+        return typed_output(step if isinstance(step, Step) else None, record)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UndoneStep:
+    """The forward step that a compensation undoes.
+
+    Attributes:
+        attempts: attempts made.
+        retry: its retry settings, with the defaults that were applied.
+        output: typed as the step declares; `None` if it never returned.
+        external_ids: that it recorded, by name.
+        error: of its last failed attempt, with `type` and `message`; `None` if it succeeded.
+    """
+
+    name: str
+    attempts: int
+    retry: RetryRule
+    timeout: timedelta
+    output: Any
+    external_ids: Mapping[str, str]
+    idempotency_key: str
+    error: Mapping[str, Any] | None = field(repr=False)
+
+
+class CompensationContext(StepContext):
+    """The context of one attempt of a compensation.
+
+    Attributes:
+        undoes: the step it undoes. `ctx.external_ids` has that step's ids too.
+        cause: the error that caused the rollback, in one line.
+        requested_by: who asked for the rollback; `"engine"` when a step failed.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        claim: Claim,
+        contract: StepContract,
+        undoes: UndoneStep,
+        cause: str,
+        requested_by: str,
+    ) -> None:
+        super().__init__(ledger=ledger, claim=claim, contract=contract)
+        self._external_ids = {**claim.run.external_ids, **undoes.external_ids, **claim.external_ids}
+        self.undoes = undoes
+        self.cause = cause
+        self.requested_by = requested_by
+
+
+def undone_step(contract: StepContract, record: StepRecord) -> UndoneStep:
+    """Return the forward step as its compensation sees it."""
+    function = find_function(contract.task)
+    has_output = record.error is None and record.finished_at is not None
+    output = from_json(function.schema.output_type, record.output) if function and has_output else None
+    return UndoneStep(
+        name=contract.name,
+        attempts=record.attempt,
+        retry=contract.retry,
+        timeout=timedelta(seconds=contract.timeout_seconds),
+        output=output if function else record.output,
+        external_ids=MappingProxyType(dict(record.external_ids)),
+        idempotency_key=record.idempotency_key,
+        error=record.error,
+    )
+
+
+def typed_output(step: Step[..., Any] | None, record: StepRecord) -> Any:
+    """Return a recorded output as its step declares it; as plain JSON when only the name is known."""
+    return record.output if step is None else from_json(step.function.schema.output_type, record.output)

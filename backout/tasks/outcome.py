@@ -1,0 +1,157 @@
+"""How an attempt ended: one outcome for each way, and the function that decides which. Pure."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from typing import Any, Final
+
+from backout.errors import (
+    AskHuman,
+    BackoutError,
+    FailStep,
+    ParkRun,
+    RetryStep,
+    SkipStep,
+    StepTimedOut,
+)
+from backout.jsontext import JsonValue
+from backout.pipelines.contract import RetryRule
+from backout.pipelines.definition import class_name
+from backout.states import ReviewReason
+
+MESSAGE_CHARACTERS: Final = 2_000
+TRACEBACK_CHARACTERS: Final = 4_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorFacts:
+    """An error as the ledger keeps it.
+
+    Attributes:
+        type: dotted name of the exception's class.
+        traceback: its last lines; empty where there is none to show.
+    """
+
+    type: str
+    message: str
+    code: str = ""
+    traceback: str = ""
+
+    @classmethod
+    def of(cls, error: BaseException) -> ErrorFacts:
+        """Return the facts of an exception."""
+        lines = "".join(traceback.format_exception(error))
+        return cls(
+            type=class_name(type(error)),
+            message=(str(error) or type(error).__name__).replace("\x00", "")[:MESSAGE_CHARACTERS],
+            code=error.code if isinstance(error, BackoutError) else "",
+            traceback=lines.replace("\x00", "")[-TRACEBACK_CHARACTERS:],
+        )
+
+    def as_json(self) -> dict[str, str]:
+        """Return the stored form; empty fields are left out."""
+        stored = {"type": self.type, "message": self.message, "code": self.code, "traceback": self.traceback}
+        return {name: value for name, value in stored.items() if value}
+
+    @property
+    def in_one_line(self) -> str:
+        """The error as people read it: the class without its module, and the message."""
+        name = self.type.rpartition(".")[2]
+        return f"{name}: {self.message}" if self.message and self.message != name else name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Succeeded:
+    """The function answered; its output is valid."""
+
+    output: JsonValue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """The function said that there is nothing to do."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryLater:
+    """The attempt failed and the contract allows another one."""
+
+    error: ErrorFacts
+    delay_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The attempt failed for good: final by its nature, or the retries are used up."""
+
+    error: ErrorFacts
+    no_effect: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parked:
+    """The function asked to keep what was done and to wait."""
+
+    error: ErrorFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeedsHuman:
+    """The function asked for a person."""
+
+    error: ErrorFacts
+    review: ReviewReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """The attempt ended without an answer: its effect may exist (R8)."""
+
+    reason: str
+
+
+Outcome = Succeeded | Skipped | RetryLater | Failed | Parked | NeedsHuman | Lost
+
+
+def classify(
+    error: Exception,
+    *,
+    retry: RetryRule,
+    is_idempotent: bool,
+    failed_attempts: int,
+    chance: float,
+) -> Outcome:
+    """Return what an exception of the user's function means.
+
+    Args:
+        error: what was raised.
+        retry: of the contract.
+        is_idempotent: another attempt under the same key has no second effect.
+        failed_attempts: attempts that failed, this one included; attempts that were lost do not count.
+        chance: 0 to 1, places the delay inside the jitter.
+    """
+    facts = ErrorFacts.of(error)
+    match error:
+        case SkipStep():
+            return Skipped(reason=error.reason)
+        case FailStep():
+            return Failed(error=facts, no_effect=error.no_effect)
+        case ParkRun():
+            return Parked(error=facts)
+        case AskHuman():
+            return NeedsHuman(error=facts, review=error.review)
+        case StepTimedOut() if not is_idempotent:
+            # Nobody knows whether the effect happened after the function was cut off.
+            return Lost(reason=facts.message)
+    if failed_attempts > retry.limit or not (isinstance(error, RetryStep) or retry.covers(_names(type(error)))):
+        return Failed(error=facts)
+    if isinstance(error, RetryStep) and error.after is not None:
+        return RetryLater(error=facts, delay_seconds=max(0.0, error.after.total_seconds()))
+    return RetryLater(error=facts, delay_seconds=retry.delay_before_retry(failed_attempts, chance))
+
+
+def _names(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(class_name(base) for base in kind.__mro__)

@@ -1,0 +1,100 @@
+"""What a Celery app needs to run pipelines: its settings, its ledger, the plans it has read."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import Any, Final
+
+from celery import Celery
+
+from backout.identifiers import RunId
+from backout.ledger import queries, schema
+from backout.ledger.session import Ledger
+from backout.pipelines.contract import Plan
+from backout.pipelines.message import StepMessage
+from backout.pipelines.registry import all_pipelines
+from backout.settings import PREFIX, Settings
+from backout.tasks.dispatch import send_step
+
+CACHED_PLANS: Final = 200
+_ATTRIBUTE: Final = "_backout_runtime"
+_making = threading.Lock()
+
+
+class Runtime:
+    """One for each Celery app and process (children of a fork keep their parent's; the ledger copes)."""
+
+    def __init__(self, app: Celery, settings: Settings) -> None:
+        self.app: Final = app
+        self.settings: Final = settings
+        self.unverified_ledger: Final = Ledger(settings.database_url)
+        self._is_verified = False
+        self._plans: OrderedDict[str, Plan] = OrderedDict()
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger; its schema is verified at the first use in each process.
+
+        Raises:
+            SchemaMismatch: it is not the one of this release.
+        """
+        if not self._is_verified:
+            schema.verify(self.unverified_ledger)
+            self._is_verified = True
+        return self.unverified_ledger
+
+    def send(self, message: StepMessage) -> bool:
+        """Send a step's message; False when the broker did not take it: the sweeper will."""
+        return send_step(self.app, message)
+
+    def plan_of(self, run_id: RunId, digest: str) -> Plan:
+        """Return the plan that was recorded with a run; read once for each digest.
+
+        Raises:
+            LookupError: the ledger has no such run.
+            ValueError: the plan is of a format that this release does not know.
+        """
+        if (plan := self._plans.get(digest)) is not None:
+            return plan
+        plan = next((known.plan for known in all_pipelines().values() if known.plan.digest == digest), None)
+        if plan is None:
+            stored = self.ledger.read(lambda connection: queries.load_plan(connection, run_id))
+            if stored is None:
+                message = f"the ledger has no run {run_id}"
+                raise LookupError(message)
+            plan = Plan.from_json(stored)
+        self._plans[digest] = plan
+        if len(self._plans) > CACHED_PLANS:
+            self._plans.popitem(last=False)
+        return plan
+
+
+def runtime_of(app: Celery) -> Runtime:
+    """Return the runtime of a Celery app; made at the first call from its `backout_*` settings.
+
+    Raises:
+        ConfigurationError: a setting is missing or cannot be used.
+    """
+    runtime: Runtime | None = app.__dict__.get(_ATTRIBUTE)
+    if runtime is None:
+        with _making:
+            runtime = app.__dict__.get(_ATTRIBUTE)
+            if runtime is None:
+                runtime = Runtime(app, Settings.from_mapping(configured(app)))
+                setattr(app, _ATTRIBUTE, runtime)
+    return runtime
+
+
+def forget_runtime(app: Celery) -> None:
+    """Make the next `runtime_of` read the settings again."""
+    runtime: Runtime | None = app.__dict__.pop(_ATTRIBUTE, None)
+    if runtime is not None:
+        runtime.unverified_ledger.dispose()
+
+
+def configured(app: Celery) -> dict[str, Any]:
+    """Return the `backout_*` settings of a Celery app, also those set under a namespace (`CELERY_BACKOUT_…`)."""
+    known = {f"{PREFIX}{name}" for name in Settings.model_fields}
+    written = {key for key in app.conf if isinstance(key, str) and key.startswith(PREFIX)}
+    return {key: app.conf[key] for key in known | written if app.conf.get(key) is not None}

@@ -1,0 +1,110 @@
+"""What a Celery worker does for backout when it starts: verify the ledger, and keep a sweeper beside itself."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from typing import Any, Final
+
+import click
+from celery import Celery, bootsteps
+
+from backout.errors import BackoutError
+from backout.tasks.runtime import runtime_of
+
+logger = logging.getLogger(__name__)
+
+CHECK_SECONDS: Final = 5.0
+STOP_SECONDS: Final = 5.0
+
+
+class LedgerCheck(bootsteps.StartStopStep):
+    """Refuse to start on a ledger that this release cannot work with."""
+
+    label = "backout ledger"
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        try:
+            runtime = runtime_of(parent.app)
+            _ = runtime.ledger
+        except BackoutError as error:
+            # A plain exception would be logged as a crash of the worker; this is the operator's to mend.
+            raise SystemExit(f"backout: the worker does not start: {error}") from error
+        logger.info("backout: the ledger is %s", runtime.unverified_ledger.shown_url)
+
+
+class SweeperProcess(bootsteps.StartStopStep):
+    """Keep one sweeper process beside the worker; it ends with the worker, and is started again if it dies.
+
+    It has an interpreter of its own: a fork of the worker would inherit its locks, and a thread of the worker would
+    leave them to the pool's children.
+    """
+
+    label = "backout sweeper"
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._command: list[str] | None = None
+        self._timer: Any = None
+
+    def include_if(self, parent: Any) -> bool:
+        """Leave it out where the settings say that a service of its own sweeps."""
+        return runtime_of(parent.app).settings.sweeper
+
+    def start(self, parent: Any) -> None:
+        """Start the sweeper and look after it."""
+        name = app_name(parent.app)
+        if name is None:
+            logger.error(
+                "backout: no sweeper was started, because the worker was started without `-A`: set `backout_app` to "
+                "the app's import name (`proj.celery:app`), or run `celery -A proj backout sweep` beside the workers",
+            )
+            return
+        self._command = [
+            sys.executable,
+            "-m",
+            "backout",
+            "--app",
+            name,
+            "sweep",
+            "--parent",
+            str(os.getpid()),
+        ]
+        self._launch()
+        self._timer = parent.timer.call_repeatedly(CHECK_SECONDS, self._look_after)
+
+    def stop(self, parent: Any) -> None:
+        """Stop the sweeper; other workers' sweepers go on."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+
+    terminate = stop
+
+    def _launch(self) -> None:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        self._process = subprocess.Popen(self._command or [], env=environment, stdin=subprocess.DEVNULL)
+
+    def _look_after(self) -> None:
+        if self._process is not None and (code := self._process.poll()) is not None:
+            logger.error("backout: the sweeper ended with exit code %s; starting it again", code)
+            self._launch()
+
+
+def app_name(app: Celery) -> str | None:
+    """Return the name by which another process imports the app; `None` when nobody can tell."""
+    configured: str | None = runtime_of(app).settings.app
+    if configured is not None:
+        return configured
+    context = click.get_current_context(silent=True)
+    given = context.find_root().params.get("app") if context is not None else None
+    return given if isinstance(given, str) else None
