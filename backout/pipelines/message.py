@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
+from uuid import UUID
 
 from backout.errors import MessageRefused
 from backout.identifiers import RunId, TaskId
@@ -15,6 +16,9 @@ from backout.states import Direction
 MESSAGE_VERSION: Final = 1
 KEYWORD: Final = "backout_step"
 """The one keyword argument of a step's task; without it the message is not the engine's."""
+
+LARGEST_COUNT: Final = 2**31
+"""No database column of the ledger's counts takes more."""
 
 KILL_GRACE_SECONDS: Final = 30.0
 """Celery's hard limit on prefork comes this long after the step's timeout: only for code that no signal interrupts."""
@@ -140,14 +144,21 @@ def read_message(task: str, arguments: tuple[Any, ...], keywords: Mapping[str, A
         )
     try:
         key = StepKey(
-            run_id=RunId(str(body["run"])),
-            round=int(body["round"]),
-            position=int(body["position"]),
+            run_id=RunId(str(UUID(body["run"]))),
+            round=_count(body["round"]),
+            position=_count(body["position"]),
             direction=Direction(body["direction"]),
         )
-        return ReceivedMessage(key=key, attempt=int(body["attempt"]))
-    except (KeyError, TypeError, ValueError) as error:
+        return ReceivedMessage(key=key, attempt=_count(body["attempt"]))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise MessageRefused(task=task, problem=f"it is damaged ({error!r})") from error
+
+
+def _count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < LARGEST_COUNT:
+        message = f"{value!r} is no count"
+        raise ValueError(message)
+    return value
 
 
 def direction_contract(step: StepContract, direction: Direction) -> StepContract | CompensationContract:

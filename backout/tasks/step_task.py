@@ -1,6 +1,6 @@
 """The whole path of one attempt, in either direction, read from top to bottom.
 
-    receive → load → claim → call → record → send → (Celery acknowledges)
+    receive → claim → load → call → record → send → (Celery acknowledges)
 
 The outcome is committed before the message is acknowledged (R1): Celery acknowledges only after `run_step` has returned
 or raised. Each ending is one of: recorded and acknowledged, to be tried again, refused with a recorded reason.
@@ -9,50 +9,32 @@ or raised. Each ending is one of: recorded and acknowledged, to be tried again, 
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 from celery import Task
 from celery.exceptions import Ignore, Retry
-from celery.worker import state as worker_state
 
-from backout.errors import MessageRefused, StepFailed, StepTimedOut
+from backout.errors import MessageRefused, StepFailed
 from backout.events import Event
 from backout.faultpoints import FaultPoint, reach
-from backout.jsontext import dump_json
 from backout.ledger import queries, transitions
 from backout.ledger.records import Claim, StepRecord
-from backout.ledger.session import LedgerConnection
-from backout.pipelines.contract import CompensationContract, StepContract
+from backout.ledger.session import LEDGER_ERRORS, LedgerConnection
 from backout.pipelines.message import ReceivedMessage, direction_contract, read_message
-from backout.pipelines.registry import TaskFunction, find_function
-from backout.pipelines.schema import Unserialisable, from_json, to_json
+from backout.pipelines.registry import find_function
 from backout.states import Direction, StepState
 from backout.tasks.advance import Situation, advance
 from backout.tasks.attempt import Attempt, Recorded
-from backout.tasks.claiming import DEADLINE_GRACE_SECONDS, Taken, take_claim, worker_name
-from backout.tasks.context import CompensationContext, StepContext, undone_step
-from backout.tasks.deadline import time_limit
+from backout.tasks.calling import Work, call, cut_off
+from backout.tasks.claiming import Taken, take_claim, worker_name
 from backout.tasks.dispatch import send_compensations, send_step
-from backout.tasks.heartbeat import heartbeat
-from backout.tasks.outcome import ErrorFacts, Failed, Lost, Outcome, RetryLater, Skipped, Succeeded, classify
+from backout.tasks.outcome import Lost, Outcome, RetryLater, Skipped, Succeeded
 from backout.tasks.record import record
 from backout.tasks.runtime import Runtime, runtime_of
 from backout.tasks.shield import TIME_IS_UP, shield
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """What this worker knows about a claimed attempt before it calls the function."""
-
-    attempt: Attempt
-    contract: StepContract | CompensationContract
-    function: TaskFunction
-    reused: StepRecord | None
 
 
 def run_step(task: Task[..., Any], arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> str | None:
@@ -75,7 +57,12 @@ def run_step(task: Task[..., Any], arguments: tuple[Any, ...], keywords: Mapping
         return _pass_by(task, runtime, message)
     reach(FaultPoint.AFTER_CLAIM)
     work = _load(runtime, task, taken)
-    outcome = _call(runtime, work)
+    try:
+        outcome = call(runtime, work)
+    except BaseException as error:
+        # A shutdown in the middle of the function is no failure. Celery gives the message back after this.
+        _record_interruption(runtime, work, error)
+        raise
     reach(FaultPoint.AFTER_CALL)
     recorded = _record_and_send(runtime, work, outcome, task)
     return _answer(runtime, work, outcome, recorded)
@@ -161,100 +148,15 @@ def _load(runtime: Runtime, task: Task[..., Any], taken: Taken) -> Work:
     return Work(attempt=Attempt(claim=claim, plan=plan), contract=contract, function=function, reused=taken.reused)
 
 
-def _call(runtime: Runtime, work: Work) -> Outcome:
-    """Call the user's function, with its timeout and a heartbeat, and name the outcome."""
-    claim, contract = work.attempt.claim, work.contract
-    if work.reused is not None:
-        return Succeeded(output=work.reused.output)
-    seconds = contract.timeout_seconds
+def _record_interruption(runtime: Runtime, work: Work, error: BaseException) -> None:
+    """Record an attempt that a shutdown cut off. Tried once: a dying process waits for no database."""
+    decision = advance(_situation(runtime, work), cut_off(error))
     try:
-        with (
-            heartbeat().holding(
-                runtime.ledger,
-                claim,
-                lease_seconds=runtime.settings.lease_seconds,
-                at_most_seconds=seconds + DEADLINE_GRACE_SECONDS,
-            ),
-            time_limit(seconds, lambda: StepTimedOut(step=claim.step, timeout_seconds=seconds)),
-        ):
-            result = _call_function(runtime, work)
-    except Exception as error:
-        return _cut_off(error) if _is_being_terminated() else _classify(contract, claim, error)
-    except BaseException as error:
-        # A shutdown in the middle of the function is no failure. Celery gives the message back after this.
-        _record_and_send(runtime, work, _cut_off(error), None)
-        raise
-    return _validated(runtime, work, result)
-
-
-def _call_function(runtime: Runtime, work: Work) -> Any:
-    claim, schema = work.attempt.claim, work.function.schema
-    data = [from_json(schema.argument_types[0], claim.run.input)]
-    if claim.key.direction is Direction.FORWARD:
-        context: StepContext = StepContext(ledger=runtime.ledger, claim=claim, contract=work.attempt.contract)
-    else:
-        context = undoing = _compensation_context(runtime, work)
-        data.append(undoing.undoes.output)
-    return work.function.call(*data, *((context,) if schema.takes_context else ()))
-
-
-def _compensation_context(runtime: Runtime, work: Work) -> CompensationContext:
-    claim = work.attempt.claim
-
-    def read(connection: LedgerConnection) -> tuple[StepRecord | None, str, str]:
-        forward = queries.find_step(connection, replace(claim.key, direction=Direction.FORWARD))
-        cause, requested_by = queries.find_rollback_cause(connection, claim.key.run_id)
-        return forward, cause, requested_by
-
-    forward, cause, requested_by = runtime.ledger.read(read)
-    if forward is None:
-        message = f"run {claim.key.run_id} has a compensation of {claim.step} and no such step"
-        raise LookupError(message)
-    return CompensationContext(
-        ledger=runtime.ledger,
-        claim=claim,
-        contract=work.attempt.contract,
-        undoes=undone_step(work.attempt.contract, forward),
-        cause=cause,
-        requested_by=requested_by,
-    )
-
-
-def _is_being_terminated() -> bool:
-    """Return whether a cold shutdown has begun: what user code raises then is the shutdown's doing."""
-    return worker_state.should_terminate is not None and worker_state.should_terminate is not False
-
-
-def _classify(contract: StepContract | CompensationContract, claim: Claim, error: Exception) -> Outcome:
-    return classify(
-        error,
-        retry=contract.retry,
-        is_idempotent=contract.idempotent,
-        failed_attempts=claim.attempt - claim.lost_attempts,
-        chance=random.random(),
-    )
-
-
-def _cut_off(error: BaseException) -> Lost:
-    return Lost(reason=f"the attempt was cut off by a shutdown ({type(error).__name__})")
-
-
-def _validated(runtime: Runtime, work: Work, result: Any) -> Outcome:
-    """Check the output before it is recorded. One that cannot be stored is a failure that no retry mends."""
-    try:
-        output = to_json(work.function.schema.output_type, result)
-    except Unserialisable as error:
-        return Failed(error=_output_error(f"the output cannot be recorded: {error}", result))
-    size_bytes = len(dump_json(output).encode())
-    if size_bytes > runtime.settings.max_payload_bytes:
-        limit = runtime.settings.max_payload_bytes
-        return Failed(error=_output_error(f"the output is {size_bytes:,} bytes, the limit is {limit:,}", result))
-    return Succeeded(output=output)
-
-
-def _output_error(message: str, result: Any) -> ErrorFacts:
-    shown = repr(result).replace("\x00", "")[:1_000]
-    return ErrorFacts(type="backout.OutputInvalid", message=message, code="output_invalid", traceback=f"got {shown}")
+        with shield():
+            record(runtime, work.attempt, decision)
+    except LEDGER_ERRORS:
+        claim = work.attempt.claim
+        logger.exception("backout: %s of run %s was cut off; its claim will expire", claim.step, claim.key.run_id)
 
 
 def _situation(runtime: Runtime, work: Work) -> Situation:
@@ -274,7 +176,7 @@ def _record_and_send(
     runtime: Runtime,
     work: Work,
     outcome: Outcome,
-    task: Task[..., Any] | None,
+    task: Task[..., Any],
 ) -> Recorded | None:
     """Commit the outcome and what comes next, then send; keep at it while the database is away.
 
@@ -289,7 +191,7 @@ def _record_and_send(
             reach(FaultPoint.BEFORE_COMMIT)
             recorded = record(runtime, work.attempt, decision)
             reach(FaultPoint.AFTER_COMMIT)
-            if recorded is not None and task is not None:
+            if recorded is not None:
                 _send(task, recorded, is_success=isinstance(outcome, Succeeded | Skipped))
                 reach(FaultPoint.AFTER_SEND)
             return recorded

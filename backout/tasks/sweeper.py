@@ -126,7 +126,8 @@ def _repair(connection: LedgerConnection, runtime: Runtime, row: DueStep) -> _Re
         case StepState.RUNNING:
             return _take_from_dead_worker(connection, runtime, plan, row)
         case StepState.READY | StepState.RETRY_SCHEDULED:
-            return _send_again(connection, runtime, plan, row)
+            found = f"{row.state.value} and due" if row.sends == 0 else f"no worker took up message {row.sends}"
+            return _send_again(connection, runtime, plan, row, found=found)
         case _:
             logger.error("backout: %s of run %s is %s and marked for the sweeper", row.step, row.key.run_id, row.state)
             return None
@@ -155,7 +156,7 @@ def _take_from_dead_worker(
             )
             if not released:
                 return None
-            return replace(_send_again(connection, runtime, plan, row), kind="released")
+            return replace(_send_again(connection, runtime, plan, row, found="given back"), kind="released")
         case Doubt():
             doubt(connection, Attempt(claim=claim, plan=plan), decision, actor=sweeper_name())
             return _Repair(kind="doubted")
@@ -176,7 +177,14 @@ def _situation(runtime: Runtime, plan: Plan, row: DueStep) -> Situation:
     )
 
 
-def _send_again(connection: LedgerConnection, runtime: Runtime, plan: Plan, row: DueStep) -> _Repair:
+def _send_again(
+    connection: LedgerConnection,
+    runtime: Runtime,
+    plan: Plan,
+    row: DueStep,
+    *,
+    found: str,
+) -> _Repair:
     # The first message of an attempt keeps the id that was promised to Flower's tree.
     task_id = row.task_id if row.sends == 0 else new_task_id()
     transitions.mark_resent(
@@ -186,7 +194,7 @@ def _send_again(connection: LedgerConnection, runtime: Runtime, plan: Plan, row:
         resend_seconds=runtime.settings.resend_seconds,
         spread=random.uniform(*SPREAD),
         actor=sweeper_name(),
-        reason=f"{row.state.value} and due" if row.sends == 0 else f"no worker took up message {row.sends}",
+        reason=found,
     )
     if row.key.direction is Direction.COMPENSATION:
         links = remaining_chain(

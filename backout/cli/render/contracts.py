@@ -46,11 +46,11 @@ def draw_pipeline(plan: Plan) -> Table:
         pad_edge=False,
         leading=1,
     )
-    table.add_column("step", min_width=12)
+    table.add_column("step")
     table.add_column("effect", no_wrap=True)
-    table.add_column("recovery action", overflow="fold", min_width=20)
-    table.add_column("attempts", overflow="fold", min_width=18)
-    table.add_column("cut off in the middle", overflow="fold", min_width=12)
+    table.add_column("recovery action", overflow="fold")
+    table.add_column("attempts", overflow="fold")
+    table.add_column("cut off in the middle", overflow="fold")
     for step in plan.steps:
         table.add_row(
             Snake(clean(step.name), style="bold"),
