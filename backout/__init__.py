@@ -25,8 +25,9 @@ from backout.errors import (
     WaitTimedOut,
 )
 from backout.pipelines.decorators import step
-from backout.pipelines.definition import Pipeline, Retry, Step
+from backout.pipelines.definition import Retry, Step
 from backout.pipelines.handle import RunHandle
+from backout.pipelines.pipeline import Pipeline
 from backout.pipelines.schema import NotDone, Unknown
 from backout.states import Direction, ReviewReason, RollbackOutcome, RunState, StepState
 from backout.tasks.context import CompensationContext, StepContext, UndoneStep

@@ -6,7 +6,7 @@ from typing import Any
 
 from celery import Celery, current_app, signals
 
-from backout.pipelines.start import Engine, set_engine_resolver
+from backout.pipelines.engine import Engine, set_engine_resolver
 from backout.settings import PREFIX
 from backout.tasks.registration import register_tasks
 from backout.tasks.runtime import Runtime, configured, forget_runtime, runtime_of

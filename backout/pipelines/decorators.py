@@ -13,7 +13,7 @@ from backout.errors import DefinitionError
 from backout.pipelines import validation
 from backout.pipelines.contract import Effect, OnCompensationFailure, OnFailure
 from backout.pipelines.definition import DEFAULT_TIMEOUT, Companion, Retry, Step, StepOptions
-from backout.pipelines.registry import FunctionKind, TaskFunction, add_function
+from backout.pipelines.functions import FunctionKind, TaskFunction, add_function
 
 P = ParamSpec("P")
 R = TypeVar("R")

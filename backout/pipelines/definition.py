@@ -1,11 +1,11 @@
-"""`Step` and `Pipeline`: what a user defines, and the frozen contracts made of it."""
+"""What a user defines: retries, steps with their companions, pipelines; and the frozen contracts made of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, ParamSpec, TypeVar
+from typing import Any, Final, Generic, Literal, ParamSpec, TypeVar
 
 from backout.errors import DefinitionError
 from backout.pipelines import validation
@@ -20,11 +20,7 @@ from backout.pipelines.contract import (
     StepContract,
     seconds,
 )
-from backout.pipelines.registry import TaskFunction, add_pipeline
-from backout.pipelines.start import enqueue
-
-if TYPE_CHECKING:
-    from backout.pipelines.handle import RunHandle
+from backout.pipelines.functions import TaskFunction
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -237,8 +233,8 @@ class Step(Generic[P, R]):
         return companion.function.task_name if companion else None
 
 
-class Pipeline:
-    """Steps in the order in which they run.
+class PipelineDefinition:
+    """Steps in the order in which they run, checked; no I/O. Users make a `Pipeline`.
 
     Args:
         name: unique; runs are found by it.
@@ -246,7 +242,7 @@ class Pipeline:
         subject: a function of the input that says whom the run is about (a customer, an order); searchable.
 
     Raises:
-        DefinitionError: the pipeline could not be run, or a step has no recovery action; nothing was registered.
+        DefinitionError: the pipeline could not be run, or a step has no recovery action.
     """
 
     def __init__(
@@ -263,35 +259,7 @@ class Pipeline:
         self.steps: Final = tuple(steps)
         self.subject: Final = subject
         self.plan: Final = Plan(pipeline=name, steps=contracts)
-        add_pipeline(self)
 
     def __repr__(self) -> str:
         """Show the name and the steps."""
         return f"<pipeline {self.name}: {' → '.join(step.name for step in self.steps)}>"
-
-    def enqueue(
-        self,
-        value: Any,
-        *,
-        source_event_id: str | None = None,
-        connection: Any = None,
-        session: Any = None,
-    ) -> RunHandle:
-        """Record a run and send its first step.
-
-        Args:
-            value: the run's input, an instance of the steps' input type or what pydantic turns into one.
-            source_event_id: the event that asks for this run; a second call with the same one returns the first run
-                (R9), also when both happen at the same instant.
-            connection: an SQLAlchemy connection to the ledger's database: the run is written in its transaction, and
-                the message is sent after its commit. Nothing is committed here.
-            session: the same with an SQLAlchemy session.
-
-        Returns:
-            The handle of the run; `was_created` is False when the source event already had one.
-
-        Raises:
-            InvalidInput, PayloadTooLarge: the input cannot be used; nothing was written.
-            ConfigurationError: no ledger is configured, or its schema is not the one of this release.
-        """
-        return enqueue(self, value, source_event_id=source_event_id, connection=connection, session=session)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from backout.errors import UnknownRun, WaitTimedOut
 from backout.identifiers import RunId
 from backout.ledger import queries
 from backout.ledger.records import EntryRecord, RunRecord, StepRecord
+from backout.pipelines.definition import PipelineDefinition
+from backout.pipelines.engine import Engine
 from backout.pipelines.schema import from_json
 from backout.states import RunState
-
-if TYPE_CHECKING:
-    from backout.pipelines.definition import Pipeline
-    from backout.pipelines.start import Engine
 
 FIRST_PAUSE_SECONDS: Final = 0.02
 LONGEST_PAUSE_SECONDS: Final = 1.0
@@ -32,7 +30,7 @@ class RunHandle:
 
     id: RunId
     was_created: bool
-    pipeline: Pipeline = field(repr=False)
+    pipeline: PipelineDefinition = field(repr=False)
     engine: Engine = field(repr=False)
 
     def status(self) -> RunRecord:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -15,60 +15,19 @@ from backout.identifiers import RunId, TaskId, new_run_id
 from backout.jsontext import JsonValue, dump_json
 from backout.ledger import callers, queries, transitions
 from backout.ledger.records import StepKey
-from backout.ledger.session import Ledger
+from backout.pipelines.definition import PipelineDefinition
+from backout.pipelines.engine import Engine, current_engine
 from backout.pipelines.handle import RunHandle
 from backout.pipelines.message import StepMessage
 from backout.pipelines.schema import Unserialisable, from_json, problems_of, to_json
 from backout.pipelines.words import state_while_running
-from backout.settings import Settings
 from backout.states import Direction
-
-if TYPE_CHECKING:
-    from backout.pipelines.definition import Pipeline
 
 MAX_ID_CHARACTERS = 255
 
 
-class Engine(Protocol):
-    """What enqueueing needs of the layers above: the ledger, and something that sends."""
-
-    @property
-    def settings(self) -> Settings:
-        """The frozen settings."""
-
-    @property
-    def ledger(self) -> Ledger:
-        """The ledger, its schema verified."""
-
-    def send(self, message: StepMessage) -> bool:
-        """Send a message; False when the broker did not take it: the sweeper will."""
-
-
-_resolvers: list[Callable[[], Engine | None]] = []
-
-
-def set_engine_resolver(resolver: Callable[[], Engine | None]) -> None:
-    """Say how the engine of the current Celery app is found."""
-    _resolvers[:] = [resolver]
-
-
-def current_engine() -> Engine:
-    """Return the engine of the current Celery app.
-
-    Raises:
-        ConfigurationError: there is none.
-    """
-    engine = _resolvers[0]() if _resolvers else None
-    if engine is None:
-        raise ConfigurationError(
-            problem="no Celery app with backout is configured in this process",
-            remedy="Call `backout.install(app, database_url=…)` where the Celery app is made, and import that module.",
-        )
-    return engine
-
-
 def enqueue(
-    pipeline: Pipeline,
+    pipeline: PipelineDefinition,
     value: Any,
     *,
     source_event_id: str | None,
@@ -100,7 +59,7 @@ def enqueue(
     return RunHandle(id=new.id, pipeline=pipeline, engine=engine, was_created=True)
 
 
-def _first_run(engine: Engine, pipeline: Pipeline, new: transitions.NewRun, *, connection: Any) -> RunHandle:
+def _first_run(engine: Engine, pipeline: PipelineDefinition, new: transitions.NewRun, *, connection: Any) -> RunHandle:
     """Return the run that the source event already has (R9)."""
 
     def find(where: Any) -> RunId | None:
@@ -116,7 +75,9 @@ def _first_run(engine: Engine, pipeline: Pipeline, new: transitions.NewRun, *, c
     return RunHandle(id=found, pipeline=pipeline, engine=engine, was_created=False)
 
 
-def _new_run(pipeline: Pipeline, value: Any, source_event_id: str | None, limit_bytes: int) -> transitions.NewRun:
+def _new_run(
+    pipeline: PipelineDefinition, value: Any, source_event_id: str | None, limit_bytes: int
+) -> transitions.NewRun:
     run_id = new_run_id()
     first = pipeline.plan.steps[0]
     stored, typed = _valid_input(pipeline, value, limit_bytes)
@@ -140,7 +101,7 @@ def _new_run(pipeline: Pipeline, value: Any, source_event_id: str | None, limit_
     )
 
 
-def _valid_input(pipeline: Pipeline, value: Any, limit_bytes: int) -> tuple[JsonValue, Any]:
+def _valid_input(pipeline: PipelineDefinition, value: Any, limit_bytes: int) -> tuple[JsonValue, Any]:
     """Return the input as JSON and as the first step's type, after every step has accepted it."""
     first = pipeline.steps[0]
     try:
@@ -166,7 +127,7 @@ def _valid_input(pipeline: Pipeline, value: Any, limit_bytes: int) -> tuple[Json
     return stored, typed
 
 
-def _called(pipeline: Pipeline, name: str, function: Callable[[Any], str], typed: Any) -> str:
+def _called(pipeline: PipelineDefinition, name: str, function: Callable[[Any], str], typed: Any) -> str:
     try:
         return function(typed)
     except Exception as error:

@@ -14,7 +14,7 @@ from backout.ledger import queries
 from backout.ledger.records import Claim, StepRecord
 from backout.ledger.session import LedgerConnection
 from backout.pipelines.contract import CompensationContract, StepContract
-from backout.pipelines.registry import TaskFunction
+from backout.pipelines.functions import TaskFunction
 from backout.pipelines.schema import Unserialisable, from_json, to_json
 from backout.states import Direction
 from backout.tasks.attempt import Attempt

@@ -17,8 +17,8 @@ from backout.jsontext import JsonValue
 from backout.ledger import queries, transitions
 from backout.ledger.records import Claim, StepRecord
 from backout.ledger.session import KeyTaken
+from backout.pipelines.functions import find_function
 from backout.pipelines.message import KILL_GRACE_SECONDS, ReceivedMessage
-from backout.pipelines.registry import find_function
 from backout.pipelines.schema import from_json
 from backout.states import Direction, StepState
 from backout.tasks.runtime import Runtime

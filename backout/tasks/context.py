@@ -15,7 +15,7 @@ from backout.ledger.records import Claim, StepRecord
 from backout.ledger.session import Ledger
 from backout.pipelines.contract import RetryRule, StepContract
 from backout.pipelines.definition import Step
-from backout.pipelines.registry import find_function
+from backout.pipelines.functions import find_function
 from backout.pipelines.schema import from_json
 from backout.tasks.shield import shield
 

@@ -12,8 +12,8 @@ from celery import Celery, Task, shared_task
 from celery._state import _get_active_apps, connect_on_app_finalize
 
 from backout.errors import StepFailed
+from backout.pipelines.functions import TaskFunction, subscribe
 from backout.pipelines.message import KEYWORD
-from backout.pipelines.registry import TaskFunction, subscribe
 from backout.tasks.step_task import run_step
 
 FORCED_OPTIONS: Final[dict[str, Any]] = {

@@ -21,8 +21,8 @@ from backout.faultpoints import FaultPoint, reach
 from backout.ledger import queries, transitions
 from backout.ledger.records import Claim, StepRecord
 from backout.ledger.session import LEDGER_ERRORS, LedgerConnection
+from backout.pipelines.functions import find_function
 from backout.pipelines.message import ReceivedMessage, direction_contract, read_message
-from backout.pipelines.registry import find_function
 from backout.states import Direction, StepState
 from backout.tasks.advance import Situation, advance
 from backout.tasks.attempt import Attempt, Recorded

@@ -1,0 +1,49 @@
+"""What enqueueing needs of the layers above it, and how it finds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from backout.errors import ConfigurationError
+from backout.ledger.session import Ledger
+from backout.pipelines.message import StepMessage
+from backout.settings import Settings
+
+
+class Engine(Protocol):
+    """What enqueueing needs of the layers above: the ledger, and something that sends."""
+
+    @property
+    def settings(self) -> Settings:
+        """The frozen settings."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger, its schema verified."""
+
+    def send(self, message: StepMessage) -> bool:
+        """Send a message; False when the broker did not take it: the sweeper will."""
+
+
+_resolvers: list[Callable[[], Engine | None]] = []
+
+
+def set_engine_resolver(resolver: Callable[[], Engine | None]) -> None:
+    """Say how the engine of the current Celery app is found."""
+    _resolvers[:] = [resolver]
+
+
+def current_engine() -> Engine:
+    """Return the engine of the current Celery app.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    engine = _resolvers[0]() if _resolvers else None
+    if engine is None:
+        raise ConfigurationError(
+            problem="no Celery app with backout is configured in this process",
+            remedy="Call `backout.install(app, database_url=…)` where the Celery app is made, and import that module.",
+        )
+    return engine

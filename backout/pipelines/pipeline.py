@@ -1,0 +1,61 @@
+"""`Pipeline`: a definition that is registered and can be enqueued."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from backout.pipelines.definition import PipelineDefinition, Step
+from backout.pipelines.handle import RunHandle
+from backout.pipelines.registry import add_pipeline
+from backout.pipelines.start import enqueue
+
+
+class Pipeline(PipelineDefinition):
+    """Steps in the order in which they run; each starts when the one before it has succeeded.
+
+    Args:
+        name: unique; runs are found by it.
+        steps: in order; their contracts are fixed from now on.
+        subject: a function of the input that says whom the run is about (a customer, an order); searchable.
+
+    Raises:
+        DefinitionError: the pipeline could not be run, or a step has no recovery action; nothing was registered.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        steps: Sequence[Step[..., Any]],
+        *,
+        subject: Callable[[Any], str] | None = None,
+    ) -> None:
+        super().__init__(name, steps, subject=subject)
+        add_pipeline(self)
+
+    def enqueue(
+        self,
+        value: Any,
+        *,
+        source_event_id: str | None = None,
+        connection: Any = None,
+        session: Any = None,
+    ) -> RunHandle:
+        """Record a run and send its first step.
+
+        Args:
+            value: the run's input, an instance of the steps' input type or what pydantic turns into one.
+            source_event_id: the event that asks for this run; a second call with the same one returns the first run
+                (R9), also when both happen at the same instant.
+            connection: an SQLAlchemy connection to the ledger's database: the run is written in its transaction, and
+                the message is sent after its commit. Nothing is committed here.
+            session: the same with an SQLAlchemy session.
+
+        Returns:
+            The handle of the run; `was_created` is False when the source event already had one.
+
+        Raises:
+            InvalidInput, PayloadTooLarge: the input cannot be used; nothing was written.
+            ConfigurationError: no ledger is configured, or its schema is not the one of this release.
+        """
+        return enqueue(self, value, source_event_id=source_event_id, connection=connection, session=session)

@@ -1,0 +1,35 @@
+"""The reference pages name what the code has, no more and no less."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import backout.testing.servers  # its error is in the reference too
+from backout import BackoutError
+from backout.settings import Settings
+
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
+assert backout.testing.servers
+
+
+def all_errors(root: type[BackoutError]) -> set[type[BackoutError]]:
+    return {root}.union(*(all_errors(child) for child in root.__subclasses__()))
+
+
+def test_every_error_code_has_a_heading_and_every_heading_a_code() -> None:
+    """A person who reads a code in a log finds it in the reference."""
+    headings = set(re.findall(r"^## (\w+)$", (REFERENCE / "errors.md").read_text(), re.MULTILINE))
+    codes = {error.code for error in all_errors(BackoutError) if error.__module__.startswith("backout.")}
+    assert headings == codes
+
+
+def test_every_setting_has_a_line_with_its_default() -> None:
+    """The reference of settings is complete and its defaults are the ones in force."""
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \|", (REFERENCE / "settings.md").read_text(), re.MULTILINE)
+    documented = {name: default.strip() for name, default in rows}
+    actual = {
+        name: "required" if field.is_required() else "none" if field.default is None else str(field.default)
+        for name, field in Settings.model_fields.items()
+    }
+    assert documented == actual
