@@ -1,75 +1,29 @@
-"""Celery pipelines with compensation chains: every step is in a SQL ledger before its message is acknowledged."""
+"""Celery pipelines with compensation chains: every step is in a SQL ledger before its message is acknowledged.
 
-from backout.app import install
-from backout.errors import (
-    AskHuman,
-    BackoutError,
-    ConfigurationError,
-    DefinitionError,
-    FailStep,
-    InvalidInput,
-    LedgerUnavailable,
-    MessageRefused,
-    OutputMissing,
-    ParkRun,
-    PayloadTooLarge,
-    RequestError,
-    RetryStep,
-    SchemaMismatch,
-    SkipStep,
-    StepFailed,
-    StepSignal,
-    StepTimedOut,
-    UnknownPipeline,
-    UnknownRun,
-    WaitTimedOut,
-)
-from backout.pipelines.decorators import step
-from backout.pipelines.definition import Retry, Step
-from backout.pipelines.handle import RunHandle
-from backout.pipelines.pipeline import Pipeline
-from backout.pipelines.schema import NotDone, Unknown
-from backout.states import Direction, ReviewReason, RollbackOutcome, RunState, StepState
-from backout.tasks.context import CompensationContext, StepContext, UndoneStep
+The public names are those of `backout.api`. They are loaded when the first one is used: every Celery command imports
+this package through its entry point, also those that have nothing to do with it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from backout.api import *  # noqa: F403 - the same names, for type checkers
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "AskHuman",
-    "BackoutError",
-    "CompensationContext",
-    "ConfigurationError",
-    "DefinitionError",
-    "Direction",
-    "FailStep",
-    "InvalidInput",
-    "LedgerUnavailable",
-    "MessageRefused",
-    "NotDone",
-    "OutputMissing",
-    "ParkRun",
-    "PayloadTooLarge",
-    "Pipeline",
-    "RequestError",
-    "Retry",
-    "RetryStep",
-    "ReviewReason",
-    "RollbackOutcome",
-    "RunHandle",
-    "RunState",
-    "SchemaMismatch",
-    "SkipStep",
-    "Step",
-    "StepContext",
-    "StepFailed",
-    "StepSignal",
-    "StepState",
-    "StepTimedOut",
-    "UndoneStep",
-    "Unknown",
-    "UnknownPipeline",
-    "UnknownRun",
-    "WaitTimedOut",
-    "install",
-    "step",
-]
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("_") and name != "__all__":
+        raise AttributeError(name)
+    try:
+        return getattr(import_module("backout.api"), name)
+    except AttributeError:
+        message = f"module 'backout' has no attribute {name!r}"
+        raise AttributeError(message) from None
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *import_module("backout.api").__all__})

@@ -27,7 +27,7 @@ def import_app(name: str) -> Any:
     if not hasattr(app, "loader"):
         raise ConfigurationError(
             problem=f"{name!r} is a {type(app).__name__} and no Celery app",
-            remedy="Name the app as for `celery -A`, such as proj or proj.celery:app",
+            remedy="Name the app as for `celery -A`, such as proj or proj.celery:app.",
         )
     return app
 
@@ -79,5 +79,5 @@ def _refuse(what: str, error: Exception) -> ConfigurationError:
     place = "" if last.filename.startswith("<frozen") else f" ({last.filename}, line {last.lineno})"
     return ConfigurationError(
         problem=f"{what} cannot be imported: {type(error).__name__}: {error}{place}",
-        remedy="Check the name, and that its folder is the working directory or on PYTHONPATH",
+        remedy="Check the name, and that its folder is the working directory or on PYTHONPATH.",
     )

@@ -52,7 +52,7 @@ def _import_definitions(ctx: click.Context, modules: tuple[str, ...]) -> None:
     if app is None and not modules:
         raise ConfigurationError(
             problem="nothing says where the pipelines are defined",
-            remedy="Give the Celery app (`celery -A proj backout check`, `backout --app proj check`) or --module NAME",
+            remedy="Give the Celery app (`celery -A proj backout check`, `backout --app proj check`) or --module NAME.",
         )
     if app is not None:
         import_pipelines(app)
@@ -65,7 +65,7 @@ def _find_plans(names: tuple[str, ...]) -> list[Plan]:
     if not plans:
         raise ConfigurationError(
             problem="the imported modules define no pipeline",
-            remedy="Add the module that does to Celery's `imports`, or name it with --module",
+            remedy="Add the module that does to Celery's `imports`, or name it with --module.",
         )
     return plans
 

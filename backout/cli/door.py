@@ -39,7 +39,7 @@ def open_ledger(ctx: click.Context, *, verified: bool = True) -> Iterator[Ledger
             raise
         raise ConfigurationError(
             problem=f"the ledger {ledger.shown_url} cannot be used: {said}",
-            remedy="Check that the database runs, and that the URL names it with a user who may use it",
+            remedy="Check that the database runs, and that the URL names it with a user who may use it.",
         ) from error
     finally:
         ledger.dispose()
@@ -68,7 +68,7 @@ def _find_url(ctx: click.Context) -> str:
             problem="no ledger is named",
             remedy=(
                 "Give `backout --database URL …` (or set BACKOUT_DATABASE_URL), or the Celery app that uses it: "
-                "`celery -A proj backout …` or `backout --app proj …`"
+                "`celery -A proj backout …` or `backout --app proj …`."
             ),
         )
     found: str = load("backout.cli.celery_app:database_url_of")(app)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from enum import IntEnum
 from typing import IO, Any, Final
 
 import click
 
 from backout.cli.render.words import clean
-from backout.errors import BackoutError
+from backout.errors import (
+    BackoutError,
+    ConfigurationError,
+    LedgerUnavailable,
+    UnknownPipeline,
+    UnknownRun,
+    WaitTimedOut,
+)
 
 JSON_KEY: Final = "backout.cli.as_json"
 """Where the contexts of one invocation remember that JSON was asked for."""
@@ -40,20 +46,17 @@ Exit codes:
 """
 
 
-_CODES: Final[Mapping[str, Exit]] = {
-    "configuration_error": Exit.USAGE,
-    "schema_mismatch": Exit.USAGE,
-    "ledger_unavailable": Exit.USAGE,
-    "unknown_run": Exit.NOT_FOUND,
-    "unknown_pipeline": Exit.NOT_FOUND,
-    "wait_timed_out": Exit.TIMED_OUT,
-}
-"""By the errors' stable codes: some of their classes are defined in modules that are too heavy for this one."""
-
-
 def exit_code_of(error: BackoutError) -> Exit:
     """Return the exit code for an error that ended a command."""
-    return _CODES.get(error.code, Exit.PROBLEM)
+    match error:
+        case ConfigurationError() | LedgerUnavailable():
+            return Exit.USAGE
+        case UnknownRun() | UnknownPipeline():
+            return Exit.NOT_FOUND
+        case WaitTimedOut():
+            return Exit.TIMED_OUT
+        case _:
+            return Exit.PROBLEM
 
 
 class Refusal(click.ClickException):

@@ -21,10 +21,12 @@ class LazyCommand:
     Attributes:
         place: `module:attribute`; a command whose module is not installed is left out.
         summary: its line in the help of the group, so that help needs no imports.
+        extra: what to install for it: `backout[extra]`; empty when it needs nothing more.
     """
 
     place: str
     summary: str
+    extra: str = ""
 
     @property
     def is_installed(self) -> bool:
@@ -57,10 +59,10 @@ class LazyGroup(click.Group):
         try:
             command: click.Command = load(lazy.place)
         except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] == "backout":
+            if not lazy.extra or (error.name or "").startswith("backout"):
                 raise
             missing = f"`{cmd_name}` needs the package {error.name!r}, which is not installed"
-            raise click.ClickException(f'{missing}. Install it: pip install "backout[{cmd_name}]"') from error
+            raise click.ClickException(f'{missing}. Install it: pip install "backout[{lazy.extra}]"') from error
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

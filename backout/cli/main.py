@@ -11,7 +11,9 @@ from backout.cli.exits import EXIT_HELP
 from backout.cli.lazy import LazyCommand, LazyGroup
 
 COMMANDS: Final = {
-    "demo": LazyCommand("backout.cli.demo:demo", "Watch pipelines succeed, roll back, and survive a killed worker."),
+    "demo": LazyCommand(
+        "backout.cli.demo:demo", "Watch pipelines succeed, roll back, and survive a killed worker.", extra="demo"
+    ),
     "runs": LazyCommand("backout.cli.runs:runs", "Look at runs: list, show, watch."),
     "check": LazyCommand("backout.cli.check:check", "Show the contracts of pipelines, with warnings."),
     "ledger": LazyCommand("backout.cli.ledger:ledger", "The ledger's tables: upgrade, current, verify."),
@@ -64,7 +66,7 @@ def backout(database: str | None, app_name: str | None) -> None:
     """What happened to the runs of your pipelines, and what is in their contracts.
 
     The ledger is named by --database, or by the Celery app: `celery -A proj backout …`, or `backout --app proj …`.
-    Nothing here changes a run.
+    Only `sweep` acts on runs; everything else reads.
     """
 
 

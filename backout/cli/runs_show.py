@@ -22,7 +22,7 @@ SVG_WIDTH: Final = 100
 
 @click.command("show")
 @click.argument("run", shell_complete=complete_runs)
-@click.option("--entries", is_flag=True, help="Also every entry, with time, actor and reason.")
+@click.option("--entries", is_flag=True, help="Also every entry, with time, actor and reason, and tracebacks.")
 @click.option(
     "--svg", type=click.File("w", encoding="utf-8", lazy=True), metavar="FILE", help="Write the picture there."
 )

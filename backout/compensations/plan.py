@@ -52,7 +52,8 @@ class RollbackPlan:
         return tuple(line for line in self.undos if line.undo is Undo.COMPENSATE)
 
 
-_STARTED = (StepState.SUCCEEDED, StepState.FAILED, StepState.IN_DOUBT, StepState.SKIPPED)
+_ENDED = (StepState.SUCCEEDED, StepState.FAILED, StepState.IN_DOUBT, StepState.SKIPPED)
+_TO_BE_TRIED_AGAIN = (StepState.READY, StepState.RETRY_SCHEDULED, StepState.WAITING)
 
 
 def plan_rollback(plan: Plan, steps: Sequence[StepRecord]) -> RollbackPlan:
@@ -62,7 +63,19 @@ def plan_rollback(plan: Plan, steps: Sequence[StepRecord]) -> RollbackPlan:
         plan: as recorded with the run.
         steps: all recorded rows of the run, in any order. No forward attempt may be running (R5).
     """
-    started = [step for step in steps if step.direction is Direction.FORWARD and step.state in _STARTED]
+    compensated = {
+        (step.round, step.position)
+        for step in steps
+        if step.direction is Direction.COMPENSATION and step.state is StepState.SUCCEEDED
+    }
+    # A step that failed keeps that state when it has been undone: only its compensation's row tells (R6).
+    started = [
+        step
+        for step in steps
+        if step.direction is Direction.FORWARD
+        and (step.state in _ENDED or may_have_happened(step))
+        and (step.round, step.position) not in compensated
+    ]
     started.sort(key=lambda step: (step.round, step.start_order), reverse=True)
     undos = tuple(_plan_one(plan.steps[step.position], step) for step in started)
     blocking = (
@@ -77,6 +90,8 @@ def may_have_happened(step: StepRecord) -> bool:
     """Return whether the effect of a started step exists or may exist."""
     if step.state is StepState.FAILED:
         return not (step.error or {}).get("no_effect", False)
+    if step.state in _TO_BE_TRIED_AGAIN:
+        return step.attempt > 0
     return step.state in (StepState.SUCCEEDED, StepState.IN_DOUBT)
 
 

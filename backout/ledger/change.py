@@ -39,6 +39,20 @@ class Matched:
     column: Column[Any]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRow:
+    """A row to insert.
+
+    Attributes:
+        values: column name to value: a constant, a bind parameter, or `Matched`.
+        of_run_update: only if the change's `run_update` has changed the run: its entry tells of nothing else.
+    """
+
+    table: Table
+    values: Mapping[str, Any]
+    of_run_update: bool = False
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Change:
     """A guarded UPDATE and what follows from it, in one commit.
@@ -46,15 +60,15 @@ class Change:
     Attributes:
         guard: matches one row or none; the states it may start from are in its WHERE clause.
         returning: what the caller wants to know of the matched row.
-        rows: rows to insert if the guard matched, in this order; values are constants, bind parameters or `Matched`.
-        updates: other UPDATEs to run if the guard matched.
+        rows: rows to insert if the guard matched, in this order.
+        run_update: an UPDATE of the matched step's run, with a guard of its own.
         run_columns: columns of the matched step's run to return as well, under `run_<name>`.
     """
 
     guard: Update
     returning: tuple[Column[Any], ...]
-    rows: tuple[tuple[Table, Mapping[str, Any]], ...] = ()
-    updates: tuple[Update, ...] = ()
+    rows: tuple[NewRow, ...] = ()
+    run_update: Update | None = None
     run_columns: tuple[Column[Any], ...] = ()
 
     @cached_property
@@ -68,10 +82,12 @@ class Change:
                 run,
                 run.c.id == matched.c.run_id,
             )
-        for number, update in enumerate(self.updates):
-            guarded = update.where(exists(select(literal(1)).select_from(matched)))
-            statement = statement.add_cte(guarded.cte(f"update_{number}"))
-        for number, inserted in enumerate(self._inserts(matched)):
+        changed = None
+        if self.run_update is not None:
+            guarded = self.run_update.where(exists(select(literal(1)).select_from(matched)))
+            changed = guarded.returning(run.c.id).cte("run_changed")
+            statement = statement.add_cte(changed)
+        for number, inserted in enumerate(self._inserts(matched, changed)):
             statement = statement.add_cte(inserted.cte(f"insert_{number}"))
         return statement
 
@@ -81,13 +97,12 @@ class Change:
         return self.guard.returning(*self._needed)
 
     @cached_property
-    def as_follow_ups(self) -> tuple[Update | Insert, ...]:
-        """The follow-ups as statements of their own; values of the matched row are parameters `matched_<column>`."""
-        inserts = tuple(
-            insert(table).values({name: _as_parameter(value) for name, value in values.items()})
-            for table, values in self.rows
+    def as_inserts(self) -> tuple[tuple[Insert, NewRow], ...]:
+        """The rows as statements of their own; values of the matched row are parameters `matched_<column>`."""
+        return tuple(
+            (insert(row.table).values({name: _as_parameter(value) for name, value in row.values.items()}), row)
+            for row in self.rows
         )
-        return (*self.updates, *inserts)
 
     @cached_property
     def as_run_read(self) -> Select[Any]:
@@ -97,31 +112,36 @@ class Change:
     @cached_property
     def _needed(self) -> tuple[Column[Any], ...]:
         wanted = {column.name: column for column in self.returning}
-        if self.run_columns:
+        if self.run_columns or self.run_update is not None:
             wanted["run_id"] = step.c.run_id
-        for _, values in self.rows:
-            wanted |= {value.column.name: value.column for value in values.values() if isinstance(value, Matched)}
+        for row in self.rows:
+            wanted |= {value.column.name: value.column for value in row.values.values() if isinstance(value, Matched)}
         return tuple(wanted.values())
 
-    def _inserts(self, matched: CTE) -> list[Insert]:
+    def _inserts(self, matched: CTE, changed: CTE | None) -> list[Insert]:
         """Return one INSERT … SELECT for each table: rows of one statement keep their order, statements do not."""
-        grouped: dict[str, tuple[Table, list[Mapping[str, Any]]]] = {}
-        for table, values in self.rows:
-            grouped.setdefault(table.name, (table, []))[1].append(values)
+        grouped: dict[str, list[NewRow]] = {}
+        for row in self.rows:
+            grouped.setdefault(row.table.name, []).append(row)
         inserts = []
-        for table, all_values in grouped.values():
-            columns = list(dict.fromkeys(name for values in all_values for name in values))
-            rows = [
-                select(*(_in_select(table.c[name], values.get(name), matched) for name in columns)).select_from(matched)
-                for values in all_values
-            ]
-            source = rows[0] if len(rows) == 1 else union_all(*rows)
+        for rows in grouped.values():
+            table = rows[0].table
+            columns = list(dict.fromkeys(name for row in rows for name in row.values))
+            selects = [_select_row(row, columns, matched, changed) for row in rows]
+            source = selects[0] if len(selects) == 1 else union_all(*selects)
             inserts.append(insert(table).from_select(columns, source))
         return inserts
 
 
 def _run_labels(columns: tuple[Column[Any], ...]) -> list[ColumnElement[Any]]:
     return [column.label(f"run_{column.name}") for column in columns]
+
+
+def _select_row(row: NewRow, columns: list[str], matched: CTE, changed: CTE | None) -> Select[Any]:
+    statement = select(*(_in_select(row.table.c[name], row.values.get(name), matched) for name in columns))
+    if row.of_run_update and changed is not None:
+        return statement.select_from(matched.join(changed, changed.c.id == matched.c.run_id))
+    return statement.select_from(matched)
 
 
 def _as_parameter(value: Any) -> Any:

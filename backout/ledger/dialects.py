@@ -32,6 +32,9 @@ from sqlalchemy.sql.functions import FunctionElement
 from backout.ledger.change import Change
 from backout.ledger.models import Instant
 
+READS_ONLY: Final = "backout_reads_only"
+"""Execution option of a connection that changes nothing."""
+
 Parameters = Mapping[str, Any]
 RowValues = Mapping[str, Any]
 
@@ -116,7 +119,9 @@ class SQLite:
 
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            # A reader takes no write lock: in WAL it sees the last commit and stops nobody.
+            is_reading = connection.get_execution_options().get(READS_ONLY, False)
+            connection.exec_driver_sql("BEGIN" if is_reading else "BEGIN IMMEDIATE")
 
     def apply(self, connection: Connection, change: Change, parameters: Parameters) -> RowValues | None:
         """Run the change; return the matched row, `None` when the guard matched nothing and nothing was written."""
@@ -125,8 +130,10 @@ class SQLite:
         if row is None:
             return None
         known = {**parameters, **{f"matched_{name}": value for name, value in row.items()}}
-        for statement in change.as_follow_ups:
-            connection.execute(statement, {name: known[name] for name in _bind_names(statement)})
+        is_run_changed = change.run_update is not None and _run_known(connection, change.run_update, known) == 1
+        for statement, inserted in change.as_inserts:
+            if is_run_changed or not inserted.of_run_update:
+                _run_known(connection, statement, known)
         if not change.run_columns:
             return dict(row)
         of_run = connection.execute(change.as_run_read, {"matched_run_id": row["run_id"]}).mappings().one()
@@ -139,6 +146,11 @@ class SQLite:
     def merged(self, column: Column[Any], addition: BindParameter[Any]) -> ColumnElement[Any]:
         """Return a JSON mapping with the keys of another one added."""
         return func.json_patch(column, addition, type_=column.type)
+
+
+def _run_known(connection: Connection, statement: Update | Insert, known: Parameters) -> int:
+    """Run a statement with those of the known parameters that it uses; return how many rows it matched."""
+    return connection.execute(statement, {name: known[name] for name in _bind_names(statement)}).rowcount
 
 
 @cache

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
+from uuid import UUID
 
-from sqlalchemy import Column, Connection, Row, Select, String, cast, func, literal, or_, select
+from sqlalchemy import Column, Connection, Row, Select, func, literal, or_, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from backout.events import Event
@@ -60,8 +61,12 @@ def find_run(connection: Connection, run_id: RunId) -> RunRecord | None:
 
 def find_run_ids(connection: Connection, prefix: str, *, limit: int = 2) -> list[RunId]:
     """Return ids that start with a prefix, oldest first; two are enough to know that it is not unique."""
-    as_text = cast(run.c.id, String(36))
-    statement = select(run.c.id).where(as_text.startswith(prefix.lower(), autoescape=True)).order_by(run.c.id)
+    digits = prefix.lower().replace("-", "")
+    if not digits or len(digits) > 32 or not set(digits) <= set("0123456789abcdef"):
+        return []
+    # A range of ids instead of a comparison of text: it uses the primary key.
+    first, last = (str(UUID(digits.ljust(32, fill))) for fill in "0f")
+    statement = select(run.c.id).where(run.c.id.between(first, last)).order_by(run.c.id)
     return [RunId(row.id) for row in connection.execute(statement.limit(limit))]
 
 
@@ -99,7 +104,9 @@ def list_runs(
     if states:
         statement = statement.where(run.c.state.in_([state.value for state in states]))
     if text is not None:
-        matches = [run.c.source_event_id == text, run.c.subject_id == text, cast(run.c.id, String(36)) == text]
+        matches = [run.c.source_event_id == text, run.c.subject_id == text]
+        if text in (found := find_run_ids(connection, text)):
+            matches.append(run.c.id == found[0])
         statement = statement.where(or_(*matches))
     if needs_person:
         statement = statement.where(run.c.requires_human_review)

@@ -23,7 +23,7 @@ from sqlalchemy.exc import (
 
 from backout.errors import ConfigurationError, LedgerUnavailable
 from backout.jsontext import dump_json, load_json
-from backout.ledger.dialects import LedgerDialect, dialect_of
+from backout.ledger.dialects import READS_ONLY, LedgerDialect, dialect_of
 
 T = TypeVar("T")
 
@@ -35,6 +35,10 @@ logger = logging.getLogger(__name__)
 LONGEST_PAUSE_SECONDS: Final = 5.0
 REPEATS: Final = 3
 """How often a transaction is run again after a deadlock or a connection that turned out to be dead."""
+
+
+LEDGER_ERRORS: Final = (DBAPIError, LedgerUnavailable)
+"""What any use of the ledger may raise while the database is away."""
 
 
 class KeyTaken(Exception):
@@ -61,17 +65,18 @@ class Ledger:
         try:
             self._engine: Engine = create_engine(self._url, **options)
             self.dialect: LedgerDialect = dialect_of(self._engine.dialect)
-        except (ModuleNotFoundError, NoSuchModuleError, KeyError) as error:
+        except (ImportError, NoSuchModuleError, KeyError) as error:
             raise ConfigurationError(
                 problem=f"the ledger URL {self.shown_url} needs a driver that is not there ({error})",
                 remedy='Supported: "postgresql+psycopg://…" (pip install "backout[postgres]") and "sqlite:///…".',
             ) from error
         self.dialect.prepare(self._engine)
-        # Autocommit shares the pool; psycopg switches it without a round trip.
-        self._autocommit: Final = (
-            self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        # Both share the pool. Psycopg switches to autocommit without a round trip.
+        self._autocommit: Final = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._reading: Final = (
+            self._autocommit
             if self.dialect.commits_each_statement
-            else self._engine
+            else self._engine.execution_options(**{READS_ONLY: True})
         )
         _ledgers.add(self)
 
@@ -101,8 +106,11 @@ class Ledger:
     def repeat(self, work: Callable[[], T]) -> T:
         """Run work that may be run again: once more after a deadlock or on a connection that was dead.
 
-        Work that commits must recognise its own earlier commit (by its claim token), because a connection may die
-        after the database has committed and before it could say so.
+        For work that commits, a second commit must do no harm: a connection may die after the database has committed
+        and before it could say so.
+
+        Raises:
+            KeyTaken: a unique index has the row already; nothing was written.
         """
         for left in reversed(range(REPEATS)):
             try:
@@ -122,22 +130,25 @@ class Ledger:
             recognise: reads whether an earlier try has committed after all; `None` when it has not. An error out of
                 COMMIT says nothing about that (R14).
             what: for the log.
+
+        Raises:
+            KeyTaken: a unique index has the row already; nothing was written.
         """
         pause = 0.1
         while True:
             try:
                 return work()
-            except DBAPIError as error:
+            except IntegrityError as error:
+                raise KeyTaken from error
+            except LEDGER_ERRORS as error:
                 if not is_outage(error):
                     raise
-                logger.warning(
-                    "backout: %s could not be recorded yet (%s); trying again in %.1f s", what, error.orig, pause
-                )
+                logger.warning("backout: the ledger is away, %s waits %.1f s: %s", what, pause, error)
             time.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
             try:
                 known = self.read(recognise)
-            except (DBAPIError, LedgerUnavailable) as error:
+            except LEDGER_ERRORS as error:
                 if not is_outage(error):
                     raise
             else:
@@ -158,7 +169,7 @@ class Ledger:
             yield connection
 
     def _read_once(self, query: Callable[[Connection], T]) -> T:
-        with self.change() as connection:
+        with self._connected(self._reading) as connection:
             return query(connection)
 
 
@@ -168,10 +179,6 @@ def may_repeat(error: DBAPIError) -> bool:
         return True
     sqlstate = getattr(error.orig, "sqlstate", None)
     return isinstance(error, OperationalError) and sqlstate in ("40P01", "40001")
-
-
-LEDGER_ERRORS: Final = (DBAPIError, LedgerUnavailable)
-"""What any use of the ledger may raise while the database is away."""
 
 
 def is_outage(error: DBAPIError | LedgerUnavailable) -> bool:
@@ -184,11 +191,11 @@ def is_outage(error: DBAPIError | LedgerUnavailable) -> bool:
 def _parse(database_url: str) -> URL:
     try:
         return make_url(database_url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError):
         raise ConfigurationError(
             problem="the ledger's database URL cannot be read as one",
             remedy='Write it as "postgresql+psycopg://user:password@host/database" or "sqlite:////path/to/file.db".',
-        ) from error
+        ) from None  # The cause may quote a part of the password that was taken for the port.
 
 
 _ledgers: Final[weakref.WeakSet[Ledger]] = weakref.WeakSet()

@@ -16,7 +16,7 @@ from backout.identifiers import ClaimToken, new_claim_token
 from backout.jsontext import JsonValue
 from backout.ledger import queries, transitions
 from backout.ledger.records import Claim, StepRecord
-from backout.ledger.session import KeyTaken
+from backout.ledger.session import KeyTaken, LedgerConnection
 from backout.pipelines.functions import find_function
 from backout.pipelines.message import KILL_GRACE_SECONDS, ReceivedMessage
 from backout.pipelines.schema import from_json
@@ -80,8 +80,12 @@ def _claim(
                 exclusive_key=own_key.exclusive,
             )
 
-    # A connection that dies after the commit leaves a claim that nobody uses; it expires and counts as lost.
-    return runtime.ledger.repeat(claim_once)
+    def recognise(connection: LedgerConnection) -> Claim | None:
+        held = queries.find_claim(connection, message.key)
+        return held if held is not None and held.token == token else None
+
+    # While the database is away the message waits here, unacknowledged: nothing moves and nothing is lost (R12).
+    return runtime.ledger.persist(claim_once, recognise=recognise, what=f"the claim of {task.name}")
 
 
 def _own_key(runtime: Runtime, task: Task[..., Any], message: ReceivedMessage) -> _OwnKey:

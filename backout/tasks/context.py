@@ -66,12 +66,12 @@ class StepContext:
             raise ValueError(message)
 
         def write() -> None:
-            with self._ledger.change() as connection:
+            # Signals wait for the commit, and only for that: a timeout still ends the wait for a database that is away.
+            with shield(), self._ledger.change() as connection:
                 transitions.record_external_id(connection, self._claim, name=name, value=text)
 
-        with shield():
-            # Run again it merges the same pair, so it may be repeated after a lost connection.
-            self._ledger.repeat(write)
+        # Written twice it merges the same pair.
+        self._ledger.persist(write, recognise=lambda _: None, what=f"external id {name!r} of {self.step}")
         self._external_ids[name] = text
 
     def output(self, step: Step[..., Any] | str) -> Any:

@@ -44,9 +44,9 @@ class ErrorFacts:
         lines = "".join(traceback.format_exception(error))
         return cls(
             type=class_name(type(error)),
-            message=(str(error) or type(error).__name__).replace("\x00", "")[:MESSAGE_CHARACTERS],
+            message=(_storable(_words_of(error)) or type(error).__name__)[:MESSAGE_CHARACTERS],
             code=error.code if isinstance(error, BackoutError) else "",
-            traceback=lines.replace("\x00", "")[-TRACEBACK_CHARACTERS:],
+            traceback=_storable(lines)[-TRACEBACK_CHARACTERS:],
         )
 
     def as_json(self) -> dict[str, str]:
@@ -136,7 +136,7 @@ def classify(
     facts = ErrorFacts.of(error)
     match error:
         case SkipStep():
-            return Skipped(reason=error.reason)
+            return Skipped(reason=facts.message)
         case FailStep():
             return Failed(error=facts, no_effect=error.no_effect)
         case ParkRun():
@@ -151,6 +151,19 @@ def classify(
     if isinstance(error, RetryStep) and error.after is not None:
         return RetryLater(error=facts, delay_seconds=max(0.0, error.after.total_seconds()))
     return RetryLater(error=facts, delay_seconds=retry.delay_before_retry(failed_attempts, chance))
+
+
+def _words_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        # A defect of the exception's own class must not keep the failure from being recorded.
+        return ""
+
+
+def _storable(text: str) -> str:
+    """Return a text without what databases refuse: NUL, and halves of surrogate pairs."""
+    return text.replace("\x00", "").encode(errors="backslashreplace").decode()
 
 
 def _names(kind: type[Any]) -> tuple[str, ...]:

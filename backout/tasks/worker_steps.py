@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 from celery import Celery, bootsteps
 
-from backout.errors import BackoutError
+from backout.errors import BackoutError, LedgerUnavailable
 from backout.tasks.runtime import runtime_of
 
 logger = logging.getLogger(__name__)
@@ -30,6 +30,10 @@ class LedgerCheck(bootsteps.StartStopStep):
         try:
             runtime = runtime_of(parent.app)
             _ = runtime.ledger
+        except LedgerUnavailable as error:
+            # Nothing moves without the database; the schema is verified when it is back, before the first claim.
+            logger.error("backout: %s The worker starts and waits for it.", error)
+            return
         except BackoutError as error:
             # A plain exception would be logged as a crash of the worker; this is the operator's to mend.
             raise SystemExit(f"backout: the worker does not start: {error}") from error

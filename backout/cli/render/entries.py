@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from backout.cli.picture import RunPicture
 from backout.cli.render.clock import Clock
-from backout.cli.render.words import clean, clip
+from backout.cli.render.words import clean, clean_line, clip
 from backout.ledger.records import EntryRecord
 from backout.states import Direction
 
@@ -28,6 +29,18 @@ def draw_entries(picture: RunPicture, clock: Clock) -> RenderableType:
         why = say_why(entry)
         grid.add_row(f"  {at}", Text("\n").join([what, Text(why)]) if why else what)
     return Group(Text("Entries", style="bold"), grid)
+
+
+def draw_tracebacks(picture: RunPicture) -> RenderableType | None:
+    """Return where the steps failed, as Python wrote it; `None` when no traceback was recorded."""
+    parts: list[RenderableType] = []
+    for row in picture.steps:
+        lines = str((row.error or {}).get("traceback") or "").splitlines()
+        if lines:
+            undo = "undo " if row.direction is Direction.COMPENSATION else ""
+            parts.append(Text(f"Traceback of {undo}{clean(row.step)}, attempt {row.attempt}", style="bold"))
+            parts += [Padding(Text(clean_line(line)), (0, 0, 0, 2)) for line in lines]
+    return Group(*parts) if parts else None
 
 
 def write_entry(entry: EntryRecord, clock: Clock) -> str:
@@ -54,11 +67,13 @@ def say_why(entry: EntryRecord) -> str:
 
 
 def _say_detail(detail: object, reason: str) -> str:
-    """Return a detail in words, without what the reason says already (the message of a failure)."""
+    """Return a detail in words, without what the reason says already and without the lines of a traceback."""
     if not isinstance(detail, Mapping):
         return clip(detail, LONGEST_TEXT) if detail is not None else ""
-    told = [(name, _say_value(value)) for name, value in detail.items() if value is not None]
-    return ", ".join(f"{clean(name).replace('_', ' ')} {value}" for name, value in told if value not in reason)
+    told = [(name, _say_value(value)) for name, value in detail.items() if value is not None and name != "traceback"]
+    return ", ".join(
+        f"{clean(name).replace('_', ' ')} {value}" for name, value in told if value.rpartition(".")[2] not in reason
+    )
 
 
 def _say_value(value: object) -> str:

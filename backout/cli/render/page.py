@@ -8,7 +8,7 @@ from rich.text import Text
 
 from backout.cli.picture import RunPicture
 from backout.cli.render.clock import Clock
-from backout.cli.render.entries import draw_entries
+from backout.cli.render.entries import draw_entries, draw_tracebacks
 from backout.cli.render.facts import draw_facts, draw_review
 from backout.cli.render.marks import RUN_MARKS
 from backout.cli.render.story import tell_story
@@ -24,6 +24,8 @@ def draw_run(picture: RunPicture, clock: Clock, *, with_entries: bool = False) -
     parts += _draw_timeline(picture, clock)
     if with_entries:
         parts += [Text(), draw_entries(picture, clock)]
+        tracebacks = draw_tracebacks(picture)
+        parts += [Text(), tracebacks] if tracebacks is not None else []
     parts += [Text(), Text(f"  times in {clock.zone_name(picture.run.created_at)}", style="dim")]
     return Group(*parts)
 

@@ -55,7 +55,7 @@ def tell_story(picture: RunPicture) -> str:
     return f"{name} {told}."
 
 
-def describe_failure(row: StepRecord) -> str:
+def tell_failure(row: StepRecord) -> str:
     """Return how an attempt ended badly: `book_courier failed at attempt 3 (no courier in that area)`."""
     step = clean(row.step)
     is_undoing = row.direction is Direction.COMPENSATION
@@ -89,7 +89,7 @@ def _is_passed(picture: RunPicture, row: StepRecord) -> bool:
 def _because(picture: RunPicture) -> str:
     cause = find_cause(picture)
     if cause is not None:
-        return f": {describe_failure(cause)}"
+        return f": {tell_failure(cause)}"
     return f": {clip(picture.run.error_summary)}" if picture.run.error_summary else ""
 
 
@@ -107,7 +107,7 @@ def _tell_current(picture: RunPicture) -> str:
         verb = "was" if row.next_retry_at <= clock.now else "is"
         return f"{attempt} failed{_why(row)}, the next {verb} {clock.say_due(row.next_retry_at)}"
     if row.state is StepState.IN_DOUBT:
-        return describe_failure(row)
+        return tell_failure(row)
     waiting = f" for {say_seconds(clock.seconds_since(row.dispatched_at))}" if row.dispatched_at else ""
     return f"{clean(row.step)} has been waiting for a worker{waiting}"
 
@@ -131,7 +131,7 @@ def _tell_success(picture: RunPicture) -> str:
     skipped = sum(row.state is StepState.SKIPPED for row in rows)
     if skipped:
         parts.append(say_was(skipped, "skipped"))
-    parts += [f"{describe_failure(row)} and was passed over" for row in rows if row.state is StepState.FAILED]
+    parts += [f"{tell_failure(row)} and was passed over" for row in rows if row.state is StepState.FAILED]
     return "; ".join(parts)
 
 
@@ -142,7 +142,7 @@ def _tell_question(picture: RunPicture) -> str:
     asked = f"{REVIEW_WORDS[review.reason]} ({review.reason.value})"
     about = [row for row in picture.steps if _is_about(review, row)]
     if about and about[-1].state in (StepState.FAILED, StepState.IN_DOUBT):
-        return f"{describe_failure(about[-1])}, {asked}"
+        return f"{tell_failure(about[-1])}, {asked}"
     return f"{clean(review.step)}: {asked}" if review.step else asked
 
 
@@ -175,5 +175,5 @@ def _tell_rollback(picture: RunPicture) -> str:
 
 def _tell_not_undone(row: StepRecord) -> str:
     if row.state is StepState.IN_DOUBT:
-        return describe_failure(row)
+        return tell_failure(row)
     return f"{clean(row.step)} could not be undone{_why(row)}"

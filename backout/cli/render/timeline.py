@@ -9,7 +9,7 @@ from backout.cli.render.attempts import tell_attempts
 from backout.cli.render.clock import Clock
 from backout.cli.render.lines import Line, Lines
 from backout.cli.render.marks import NOT_STARTED, Mark, mark_step
-from backout.cli.render.words import clean, clip, say_seconds
+from backout.cli.render.words import clean, clip, say_count, say_seconds
 from backout.events import Event
 from backout.ledger.records import StepRecord
 from backout.pipelines.contract import RecoveryKind, RetryRule, StepContract
@@ -81,7 +81,7 @@ def _say_notes(picture: RunPicture, row: StepRecord, clock: Clock) -> tuple[Text
         notes.append(Text(_reason_of(picture, row, Event.STEP_SKIPPED)))
     earlier = sum(_is_same_step(row, other) for other in picture.steps)
     if earlier:
-        notes.append(Text(f"round {row.round}; what {earlier} earlier rounds did is in the entries (--entries)"))
+        notes.append(Text(f"round {row.round}; {say_count(earlier, 'earlier round')}: see --entries", style="dim"))
     return tuple(note for note in notes if note.plain)
 
 

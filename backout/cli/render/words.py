@@ -53,8 +53,12 @@ def join_words(parts: Sequence[str]) -> str:
 
 def clean(text: object) -> str:
     """Return text from outside on one line, without characters that would steer the terminal of whoever reads it."""
-    flat = " ".join(str(text).split())
-    return "".join(_escape(character) if _is_steering(character) else character for character in flat)
+    return clean_line(" ".join(str(text).split()))
+
+
+def clean_line(line: str) -> str:
+    """Return a line of text from outside like `clean`, with its blanks as they are."""
+    return "".join(_escape(character) if _is_steering(character) else character for character in line)
 
 
 def clip(text: object, limit: int = 120) -> str:

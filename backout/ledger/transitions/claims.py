@@ -61,12 +61,12 @@ def _claim_change(*, opens_run: bool, is_again: bool) -> Change:
     )
     guard = update(step).where(key_is(), due, step.c.attempt > 0 if is_again else step.c.attempt == 0)
     rows = [step_entry(Event.ATTEMPT_STARTED)]
-    updates = []
+    run_update = None
     if opens_run:
-        updates.append(this_run("start_run").values(state=RunState.RUNNING.value))
-        rows.insert(0, run_entry(Event.RUN_STARTED))
+        run_update = this_run("start_run").values(state=RunState.RUNNING.value)
+        rows.insert(0, run_entry(Event.RUN_STARTED, of_run_update=True))
     elif is_again:
-        updates.append(this_run().values(next_retry_at=null()))
+        run_update = this_run().values(next_retry_at=null())
     return Change(
         guard=guard.values(
             state=StepState.RUNNING.value,
@@ -86,7 +86,7 @@ def _claim_change(*, opens_run: bool, is_again: bool) -> Change:
         returning=_CLAIMED_COLUMNS,
         run_columns=_RUN_FACTS,
         rows=tuple(rows),
-        updates=tuple(updates),
+        run_update=run_update,
     )
 
 
@@ -166,13 +166,13 @@ _RELEASE: Final = Change(
     ),
     returning=STEP_KEY,
     rows=(step_entry(Event.CLAIM_RELEASED, reason=bind(entry.c.reason)),),
-    updates=(this_run().values(attempt_count=run.c.attempt_count + 1),),
+    run_update=this_run().values(attempt_count=run.c.attempt_count + 1),
 )
 _DOUBT: Final = Change(
     guard=claimed_step("doubt_step").values({**_lost(StepState.IN_DOUBT), "error": bind(step.c.error)}),
     returning=STEP_KEY,
     rows=(step_entry(Event.STEP_IN_DOUBT, reason=bind(entry.c.reason)),),
-    updates=(this_run().values(attempt_count=run.c.attempt_count + 1, error_summary=forward_error()),),
+    run_update=this_run().values(attempt_count=run.c.attempt_count + 1, error_summary=forward_error()),
 )
 
 

@@ -43,7 +43,7 @@ def record_external_id(connection: Connection, claim: Claim, *, name: str, value
         .values(external_ids=merged(connection, step.c.external_ids, addition)),
         returning=STEP_KEY,
         rows=(step_entry(Event.EXTERNAL_ID_RECORDED, detail=bind(entry.c.detail)),),
-        updates=(this_run().values(external_ids=merged(connection, run.c.external_ids, addition)),),
+        run_update=this_run().values(external_ids=merged(connection, run.c.external_ids, addition)),
     )
     parameters = {
         **key_parameters(claim.key),

@@ -11,7 +11,7 @@ from sqlalchemy import Boolean, Connection, bindparam, case, null
 from backout.events import Event
 from backout.identifiers import TaskId
 from backout.jsontext import JsonValue
-from backout.ledger.change import Change
+from backout.ledger.change import Change, NewRow
 from backout.ledger.dialects import after, apply, now
 from backout.ledger.models import entry, run, step
 from backout.ledger.records import Claim
@@ -77,7 +77,7 @@ def _forward_change(arrow: str, *, is_last: bool) -> Change:
         # What an earlier attempt of this step failed with is over.
         run_values["error_summary"] = case((_IS_RETRIED, null()), else_=run.c.error_summary)
     if is_last:
-        rows.append(run_entry(Event.RUN_SUCCEEDED))
+        rows.append(run_entry(Event.RUN_SUCCEEDED, of_run_update=True))
         closing = this_run("succeed_run").values(
             **run_values,
             state=RunState.SUCCEEDED.value,
@@ -88,11 +88,11 @@ def _forward_change(arrow: str, *, is_last: bool) -> Change:
             guard=claimed_step(arrow).values(_outcome_values(arrow)),
             returning=STEP_KEY,
             rows=tuple(rows),
-            updates=(closing,),
+            run_update=closing,
         )
-    following = (
-        step,
-        {
+    following = NewRow(
+        table=step,
+        values={
             "run_id": bind(step.c.run_id),
             "round": bind(step.c.round),
             "position": bind(step.c.position, "next_position"),
@@ -114,7 +114,7 @@ def _forward_change(arrow: str, *, is_last: bool) -> Change:
         guard=claimed_step(arrow).values(_outcome_values(arrow)),
         returning=STEP_KEY,
         rows=(*rows, following, ready),
-        updates=(this_run().values(**run_values),),
+        run_update=this_run().values(**run_values),
     )
 
 
@@ -257,7 +257,7 @@ _FAIL: Final = Change(
     guard=claimed_step("fail_step").values(_outcome_values("fail_step")),
     returning=STEP_KEY,
     rows=(step_entry(Event.STEP_FAILED, reason=bind(entry.c.reason), detail=bind(entry.c.detail)),),
-    updates=(this_run().values(attempt_count=run.c.attempt_count + 1),),
+    run_update=this_run().values(attempt_count=run.c.attempt_count + 1),
 )
 
 
@@ -297,12 +297,10 @@ _RETRY: Final = Change(
     ),
     returning=STEP_KEY,
     rows=(step_entry(Event.RETRY_SCHEDULED, reason=bind(entry.c.reason), detail=bind(entry.c.detail)),),
-    updates=(
-        this_run().values(
-            attempt_count=run.c.attempt_count + 1,
-            next_retry_at=after(seconds("delay")),
-            error_summary=forward_error(),
-        ),
+    run_update=this_run().values(
+        attempt_count=run.c.attempt_count + 1,
+        next_retry_at=after(seconds("delay")),
+        error_summary=forward_error(),
     ),
 )
 

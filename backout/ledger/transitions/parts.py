@@ -7,13 +7,12 @@ Lock order everywhere: step rows by position, then the run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
-from sqlalchemy import BindParameter, Column, ColumnElement, Float, Table, Update, and_, bindparam, case, null, update
+from sqlalchemy import BindParameter, Column, ColumnElement, Float, Update, and_, bindparam, case, null, update
 
 from backout.events import Event
-from backout.ledger.change import Matched
+from backout.ledger.change import Matched, NewRow
 from backout.ledger.dialects import now
 from backout.ledger.models import entry, run, step
 from backout.ledger.records import StepKey
@@ -90,39 +89,35 @@ def forward_error() -> ColumnElement[Any]:
     return case((is_forward, bind(entry.c.reason)), else_=run.c.error_summary)
 
 
-def step_entry(event: Event, **values: Any) -> tuple[Table, Mapping[str, Any]]:
+def step_entry(event: Event, **values: Any) -> NewRow:
     """Return the entry of something that happened to the matched step."""
-    return entry, {
+    about = (step.c.run_id, step.c.round, step.c.position, step.c.step, step.c.direction, step.c.attempt)
+    matched = {column.name: Matched(column) for column in about}
+    return NewRow(table=entry, values={**_entry(event), **matched, **values})
+
+
+def run_entry(event: Event, *, of_run_update: bool = False, **values: Any) -> NewRow:
+    """Return the entry of something that happened to the run of the matched row (a step or the run itself).
+
+    Args:
+        event: what happened.
+        of_run_update: it is told by a step's change, and only if that has changed the run.
+        values: columns that are not the usual ones.
+    """
+    return NewRow(
+        table=entry,
+        values={**_entry(event), "run_id": bind(step.c.run_id), **values},
+        of_run_update=of_run_update,
+    )
+
+
+def _entry(event: Event) -> dict[str, Any]:
+    return {
         "at": now(),
-        "run_id": Matched(step.c.run_id),
-        "round": Matched(step.c.round),
-        "position": Matched(step.c.position),
-        "step": Matched(step.c.step),
-        "direction": Matched(step.c.direction),
-        "attempt": Matched(step.c.attempt),
         "event": event.value,
         "actor": bind(entry.c.actor),
         "reason": null(),
         "detail": null(),
-        **values,
-    }
-
-
-def run_entry(event: Event, **values: Any) -> tuple[Table, Mapping[str, Any]]:
-    """Return the entry of something that happened to the run of the matched row (a step or the run itself)."""
-    return entry, {
-        "at": now(),
-        "run_id": bind(step.c.run_id),
-        "round": null(),
-        "position": null(),
-        "step": null(),
-        "direction": null(),
-        "attempt": null(),
-        "event": event.value,
-        "actor": bind(entry.c.actor),
-        "reason": null(),
-        "detail": null(),
-        **values,
     }
 
 

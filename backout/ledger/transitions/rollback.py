@@ -114,13 +114,13 @@ _SUCCEED: Final = Change(
     ),
     returning=STEP_KEY,
     rows=(step_entry(Event.STEP_SUCCEEDED),),
-    updates=(this_run().values(attempt_count=run.c.attempt_count + 1, operator_state=bind(run.c.operator_state)),),
+    run_update=this_run().values(attempt_count=run.c.attempt_count + 1, operator_state=bind(run.c.operator_state)),
 )
 _SKIP: Final = Change(
     guard=claimed_step("skip_step").values(ended(StepState.SKIPPED)),
     returning=STEP_KEY,
     rows=(step_entry(Event.STEP_SKIPPED, reason=bind(entry.c.reason)),),
-    updates=(this_run().values(attempt_count=run.c.attempt_count + 1, operator_state=bind(run.c.operator_state)),),
+    run_update=this_run().values(attempt_count=run.c.attempt_count + 1, operator_state=bind(run.c.operator_state)),
 )
 
 

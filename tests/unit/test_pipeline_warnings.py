@@ -1,0 +1,95 @@
+"""What `backout check` warns of, and how it shows contracts."""
+
+import pytest
+
+from backout.cli.render.contracts import draw_pipeline, draw_warnings, say_retry
+from backout.pipelines.contract import Backoff, Effect, OnFailure, Plan, RecoveryKind, RetryRule, StepContract
+from backout.pipelines.warnings import WarningCode, find_warnings
+from tests.support.pictures import printed
+from tests.support.runs import ORDER_PLAN, contract, retry_rule, undoing
+
+
+def plan(*steps: StepContract) -> Plan:
+    return Plan(pipeline="shop", steps=steps)
+
+
+def test_write_that_nobody_can_reconcile_is_warned_of() -> None:
+    """An attempt that is cut off in the middle would wake a person."""
+    [warning] = find_warnings(plan(contract("charge_card")))
+    assert (warning.code, warning.step) == (WarningCode.DOUBT_ASKS_PERSON, "charge_card")
+    assert "@charge_card.reconcile" in warning.remedy
+
+
+@pytest.mark.parametrize("effect", [Effect.WRITE, Effect.NOTIFY, Effect.PUBLISH])
+def test_every_effect_outside_can_be_in_doubt(effect: Effect) -> None:
+    """A customer who is told twice is an effect too."""
+    assert len(find_warnings(plan(contract("tell", effect=effect)))) == 1
+
+
+@pytest.mark.parametrize(
+    "safe",
+    [
+        contract("step", idempotent=True),
+        contract("step", reconcile_task="shop.find"),
+        contract("step", effect=Effect.READ, recovery=RecoveryKind.NOTHING_TO_UNDO),
+    ],
+    ids=["idempotent", "reconciled", "read"],
+)
+def test_step_that_can_be_run_again_is_not_warned_of(safe: StepContract) -> None:
+    """Each of the three is enough."""
+    assert find_warnings(plan(safe)) == ()
+
+
+def test_step_that_may_fail_after_an_irreversible_one_is_warned_of() -> None:
+    """Its rollback could not pass (R7)."""
+    ship = contract("ship", recovery=RecoveryKind.IRREVERSIBLE, recovery_reason="it left", idempotent=True)
+    bill = contract("bill", idempotent=True, **undoing("cancel the bill"))
+    [warning] = find_warnings(plan(bill, ship, bill))
+    assert (warning.code, warning.step) == (WarningCode.MAY_FAIL_AFTER_IRREVERSIBLE, "ship")
+    assert "bill after it may fail" in warning.problem
+
+
+@pytest.mark.parametrize("on_failure", [OnFailure.CONTINUE, OnFailure.PARK, OnFailure.REVIEW])
+def test_step_that_asks_for_no_rollback_may_follow_an_irreversible_one(on_failure: OnFailure) -> None:
+    """Nothing would have to pass the irreversible step."""
+    ship = contract("ship", recovery=RecoveryKind.IRREVERSIBLE, recovery_reason="it left", idempotent=True)
+    assert find_warnings(plan(ship, contract("tell", idempotent=True, on_failure=on_failure))) == ()
+
+
+def test_irreversible_step_at_the_end_is_not_warned_of() -> None:
+    """That is where it belongs."""
+    ship = contract("ship", recovery=RecoveryKind.IRREVERSIBLE, recovery_reason="it left", idempotent=True)
+    assert find_warnings(plan(contract("pay", idempotent=True), ship)) == ()
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        (retry_rule(0), "no retry"),
+        (retry_rule(1, delay_seconds=2.0), "1 retry, 2 s"),
+        (retry_rule(3, delay_seconds=0.5, backoff=Backoff.CONSTANT), "3 retries, 0.5 s each"),
+        (retry_rule(3, delay_seconds=0.0), "3 retries, at once"),
+        (
+            retry_rule(5, backoff=Backoff.LINEAR, on=("builtins.OSError", "shop.Busy"), never_on=("shop.Gone",)),
+            "5 retries, 10 s growing, only on OSError and Busy, never on Gone",
+        ),
+    ],
+)
+def test_retries_are_said_in_words(rule: RetryRule, words: str) -> None:
+    """Nobody should have to know the field names."""
+    assert say_retry(rule) == words
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 140])
+def test_contracts_show_what_follows_a_failure(width: int) -> None:
+    """Recovery actions in words, attempts, and what becomes of an attempt that is cut off."""
+    flat = " ".join(printed(draw_pipeline(ORDER_PLAN), width).split())
+    for fact in ("fulfil_order", "refund", "stays:", "nothing", "asks", "find_charge", "notify", "continue"):
+        assert fact in flat
+
+
+def test_warnings_show_their_remedy() -> None:
+    """A warning that names no way out is noise."""
+    shown = " ".join(printed(draw_warnings(find_warnings(ORDER_PLAN))).split())
+    assert "! reserve_stock: an attempt that is cut off in the middle will ask a person" in shown
+    assert "Write `@reserve_stock.reconcile`" in shown
