@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from celery import Celery, current_app, signals
 
 from backout.pipelines.engine import Engine, set_engine_resolver
-from backout.settings import PREFIX
+from backout.settings import PREFIX, Settings
 from backout.tasks.registration import register_tasks
 from backout.tasks.runtime import Runtime, configured, forget_runtime, runtime_of
 from backout.tasks.worker_steps import LedgerCheck, SweeperProcess
 
 _installed: list[Celery] = []
+_given: Final[WeakKeyDictionary[Celery, frozenset[str]]] = WeakKeyDictionary()
+"""The settings that the last `install` of each app was given."""
 
 
-def install(app: Celery, *, database_url: str | None = None, **settings: Any) -> Runtime:
+def install(app: Celery, /, *, database_url: str | None = None, **settings: Any) -> Runtime:
     """Bind backout to a Celery app; call it where the app is made. A second call replaces the settings.
 
     Nothing is connected: the ledger's schema is verified by the worker when it starts, and at the first enqueue.
 
     Args:
-        app: the Celery app.
+        app: the Celery app; by position, because a setting has the same name.
         database_url: where the ledger is; `backout_database_url` in the Celery configuration does the same.
         settings: as in `backout.settings.Settings`, without the prefix.
 
     Raises:
         ConfigurationError: a setting is unknown, missing or cannot be used.
     """
-    given = {"database_url": database_url, **settings}
-    app.conf.update({f"{PREFIX}{name}": value for name, value in given.items() if value is not None})
+    named = {f"{PREFIX}{name}": value for name, value in {"database_url": database_url, **settings}.items()}
+    given = {key: value for key, value in named.items() if value is not None}
+    replaced = _given.get(app, frozenset()) - given.keys()
+    Settings.from_mapping({key: value for key, value in configured(app).items() if key not in replaced} | given)
+    app.conf.update({**dict.fromkeys(replaced), **given})
+    _given[app] = frozenset(given)
     forget_runtime(app)
     runtime = runtime_of(app)
     add_worker_steps(app)

@@ -64,7 +64,8 @@ def _describe(error: ValidationError) -> str:
 
 
 def _remedy(error: ValidationError) -> str:
-    for item in error.errors():
+    # A misspelt name first: it is often why another one is missing.
+    for item in sorted(error.errors(), key=lambda item: item["type"] != "extra_forbidden"):
         name = str(item["loc"][0])
         if item["type"] == "extra_forbidden":
             close = difflib.get_close_matches(name, Settings.model_fields, n=1)

@@ -20,7 +20,6 @@ from sqlalchemy import (
     Table,
     Update,
     event,
-    func,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
@@ -74,6 +73,30 @@ def _clock_sqlite(element: clock, compiler: SQLCompiler, **keywords: Any) -> str
     return f"strftime('%Y-%m-%d %H:%M:%f000', 'now'{shift})"
 
 
+class merge(FunctionElement[Any]):
+    """A JSON mapping with the keys of another one added: the second argument's values win."""
+
+    inherit_cache = True
+    name = "backout_merge"
+
+
+def merged(column: Column[Any], addition: BindParameter[Any]) -> ColumnElement[Any]:
+    """Return a JSON mapping with the keys of another one added."""
+    return cast("ColumnElement[Any]", merge(column, addition))
+
+
+@compiles(merge, "postgresql")
+def _merge_postgresql(element: merge, compiler: SQLCompiler, **keywords: Any) -> str:
+    old, added = (compiler.process(clause, **keywords) for clause in element.clauses)
+    return f"({old} || {added})"
+
+
+@compiles(merge, "sqlite")
+def _merge_sqlite(element: merge, compiler: SQLCompiler, **keywords: Any) -> str:
+    old, added = (compiler.process(clause, **keywords) for clause in element.clauses)
+    return f"json_patch({old}, {added})"
+
+
 class PostgreSQL:
     """One statement for a change."""
 
@@ -91,10 +114,6 @@ class PostgreSQL:
     def insert_new(self, table: Table, returning: Column[Any]) -> Insert:
         """Return an INSERT that does nothing, and returns no row, when a unique index has the row already."""
         return postgresql.insert(table).on_conflict_do_nothing().returning(returning)
-
-    def merged(self, column: Column[Any], addition: BindParameter[Any]) -> ColumnElement[Any]:
-        """Return a JSON mapping with the keys of another one added."""
-        return column.op("||")(addition)
 
 
 class SQLite:
@@ -143,10 +162,6 @@ class SQLite:
         """Return an INSERT that does nothing, and returns no row, when a unique index has the row already."""
         return sqlite.insert(table).on_conflict_do_nothing().returning(returning)
 
-    def merged(self, column: Column[Any], addition: BindParameter[Any]) -> ColumnElement[Any]:
-        """Return a JSON mapping with the keys of another one added."""
-        return func.json_patch(column, addition, type_=column.type)
-
 
 def _run_known(connection: Connection, statement: Update | Insert, known: Parameters) -> int:
     """Run a statement with those of the known parameters that it uses; return how many rows it matched."""
@@ -176,11 +191,6 @@ def skip_locked(statement: Select[Any]) -> Select[Any]:
     SQLAlchemy leaves the clause out for SQLite, whose transactions hold the only write lock anyway.
     """
     return statement.with_for_update(skip_locked=True)
-
-
-def merged(connection: Connection, column: Column[Any], addition: BindParameter[Any]) -> ColumnElement[Any]:
-    """Return a JSON mapping with the keys of another one added."""
-    return dialect_of(connection.dialect).merged(column, addition)
 
 
 LedgerDialect = PostgreSQL | SQLite

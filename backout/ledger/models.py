@@ -86,6 +86,9 @@ _uuid = Uuid(as_uuid=False).with_variant(String(36), "sqlite", "mysql", "mariadb
 _document = JSON()
 """JSON as it was written: inputs, outputs, errors. PostgreSQL keeps the text."""
 
+_detail = JSON(none_as_null=True)
+"""The same, where Python's `None` is not an answer but the absence of one."""
+
 _mapping = JSON().with_variant(JSONB(), "postgresql")
 """JSON that statements change in place: external ids."""
 
@@ -197,7 +200,7 @@ entry = Table(
     Column("event", String(40), nullable=False),
     Column("actor", String(200), nullable=False),
     Column("reason", Text, comment="NULL: the event says it all"),
-    Column("detail", _document, comment="NULL: none"),
+    Column("detail", _detail, comment="NULL: none"),
     Index("ix_backout_entry_run", "run_id", "id"),
 )
 

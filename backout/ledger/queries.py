@@ -54,7 +54,11 @@ _REVIEWS: Final = select(*_columns(ReviewRecord, review))
 
 
 def find_run(connection: Connection, run_id: RunId) -> RunRecord | None:
-    """Return a run; `None` when the ledger has no such run."""
+    """Return a run; `None` when the ledger has no such run, also when the id is none: a person may have typed it."""
+    try:
+        UUID(run_id)
+    except ValueError:
+        return None
     row = connection.execute(_RUNS.where(run.c.id == run_id)).one_or_none()
     return RunRecord(**_values(row, _RUN_ENUMS)) if row is not None else None
 

@@ -13,7 +13,7 @@ from backout.errors import DefinitionError
 from backout.pipelines import validation
 from backout.pipelines.contract import Effect, OnCompensationFailure, OnFailure
 from backout.pipelines.definition import DEFAULT_TIMEOUT, Companion, Retry, Step, StepOptions
-from backout.pipelines.functions import FunctionKind, TaskFunction, add_function
+from backout.pipelines.functions import ORIGINAL_RUN, FunctionKind, TaskFunction, add_function
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -89,7 +89,8 @@ class StepDecorator:
         sending = {
             name: getattr(task, name) for name in validation.SENDING_OPTIONS if getattr(task, name, None) is not None
         }
-        return _make_step(task.run, existing_task=task, **{**sending, **keywords})
+        run = getattr(task.run, ORIGINAL_RUN, task.run)
+        return _make_step(run, existing_task=task, **{**sending, **keywords})
 
 
 class DecoratedStep(Step[P, R]):

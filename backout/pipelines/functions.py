@@ -11,6 +11,9 @@ from backout.errors import DefinitionError
 from backout.pipelines.schema import Schema, read_schema
 from backout.pipelines.validation import SIGNATURES
 
+ORIGINAL_RUN: Final = "backout_original_run"
+"""Where the engine's `run` of an existing Celery task that it has taken over keeps the task's own."""
+
 FunctionKind = Literal["step", "compensation", "reconcile", "verify"]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
+from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from backout.errors import DefinitionError
@@ -78,7 +78,8 @@ def to_json(adapter: TypeAdapter[Any], value: object) -> JsonValue:
     """
     try:
         dumped: JsonValue = adapter.dump_python(adapter.validate_python(value), mode="json")
-        dump_json(dumped)
+        # Encoded too: half a surrogate pair is text to Python and to nobody else.
+        dump_json(dumped).encode()
     except (ValidationError, PydanticSerializationError, ValueError, TypeError) as error:
         raise Unserialisable("; ".join(problems_of(error))) from error
     return dumped
@@ -104,13 +105,32 @@ def problems_of(error: Exception) -> tuple[str, ...]:
 
 def _adapter(annotation: Any, subject: str) -> TypeAdapter[Any]:
     try:
-        return TypeAdapter(annotation)
-    except PydanticSchemaGenerationError as error:
+        adapter = _make_adapter(annotation)
+    except PydanticUserError as error:
+        why = "" if isinstance(error, PydanticSchemaGenerationError) else f" ({error.message})"
         raise DefinitionError(
             subject=subject,
-            problem=f"{annotation!r} has no JSON schema",
+            problem=f"{annotation!r} has no JSON schema{why}",
             remedy="Use a pydantic model, a dataclass or a JSON type, and pass ids instead of live objects.",
         ) from error
+    if not adapter.pydantic_complete and not adapter.rebuild(raise_errors=False):
+        raise DefinitionError(
+            subject=subject,
+            problem=f"the fields of {annotation!r} have types that cannot be resolved",
+            remedy="Import the types at module level, not only under TYPE_CHECKING: they are the schema of the step.",
+        )
+    return adapter
+
+
+def _make_adapter(annotation: Any) -> TypeAdapter[Any]:
+    try:
+        # By default pydantic writes NaN as null where no type is declared.
+        return TypeAdapter(annotation, config=ConfigDict(ser_json_inf_nan="constants"))
+    except PydanticUserError as error:
+        if error.code != "type-adapter-config-unused":
+            raise
+        # Models and dataclasses have a configuration of their own.
+        return TypeAdapter(annotation)
 
 
 _ANSWERS: Final = (NotDone, Unknown)

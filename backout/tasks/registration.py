@@ -12,7 +12,7 @@ from celery import Celery, Task, shared_task
 from celery._state import _get_active_apps, connect_on_app_finalize
 
 from backout.errors import StepFailed
-from backout.pipelines.functions import TaskFunction, subscribe
+from backout.pipelines.functions import ORIGINAL_RUN, TaskFunction, subscribe
 from backout.pipelines.message import KEYWORD
 from backout.tasks.step_task import run_step
 
@@ -29,6 +29,9 @@ FORCED_OPTIONS: Final[dict[str, Any]] = {
     "max_retries": None,
     "throws": (StepFailed,),
 }
+
+
+_shared: Final[set[str]] = set()
 
 
 def register_tasks() -> None:
@@ -48,6 +51,10 @@ def _register(function: TaskFunction) -> None:
 
 
 def _share_task(function: TaskFunction) -> None:
+    if function.task_name in _shared:
+        # Its module was imported again, as a script's is under its own name; the task finds the function by name.
+        return
+    _shared.add(function.task_name)
     options = {**function.task_options, **FORCED_OPTIONS}
     if function.ack_early:
         # The user's explicit choice for very long steps: recovery then waits for the claim to expire.
@@ -78,15 +85,14 @@ def _adopt_when_ready(function: TaskFunction, app: Celery) -> None:
 def _adopt(task: Any) -> None:
     """Let the engine run the messages that it sent; every other call of the task goes where it always went."""
     original = task.run
-    if getattr(original, "is_engine", False):
+    if hasattr(original, ORIGINAL_RUN):
         return
 
     def run(*arguments: Any, **keywords: Any) -> Any:
         return run_step(task, arguments, keywords) if KEYWORD in keywords else original(*arguments, **keywords)
 
-    run.is_engine = True  # type: ignore[attr-defined]  # marks a task that is already taken over
+    setattr(run, ORIGINAL_RUN, original)
     task.run = run
     task.acks_late = True
     task.reject_on_worker_lost = True
-    task.typing = False
     task.throws = (*(task.throws or ()), StepFailed)

@@ -96,5 +96,7 @@ def forget_runtime(app: Celery) -> None:
 def configured(app: Celery) -> dict[str, Any]:
     """Return the `backout_*` settings of a Celery app, also those set under a namespace (`CELERY_BACKOUT_…`)."""
     known = {f"{PREFIX}{name}" for name in Settings.model_fields}
-    written = {key for key in app.conf if isinstance(key, str) and key.startswith(PREFIX)}
+    # Under a namespace Celery finds `CELERY_BACKOUT_…` by its plain name; a misspelt one has to be found as well.
+    names = (key.removeprefix(app.conf.prefix or "").lower() for key in app.conf if isinstance(key, str))
+    written = {name for name in names if name.startswith(PREFIX)}
     return {key: app.conf[key] for key in known | written if app.conf.get(key) is not None}

@@ -70,6 +70,12 @@ def _wrap_handlers() -> None:
 
 
 def _deliver() -> None:
-    while _noted:
-        number, handler = _noted.popitem()
+    if not _noted:
+        return
+    number = next(iter(_noted))
+    handler = _noted.pop(number)
+    try:
         handler(number, None)
+    finally:
+        # A handler may raise; the signals that came after its own are delivered all the same.
+        _deliver()

@@ -29,6 +29,17 @@ _RESENDS_DOUBLED: Final = 6
 """A message that nobody takes up is sent again after 1, 2, 4 … 64 times the resend time, and then at that pace."""
 
 
+_ADDITION: Final = bindparam("b_addition", type_=step.c.external_ids.type)
+_EXTERNAL_ID: Final = Change(
+    guard=update(step)
+    .where(key_is(), step.c.state == StepState.RUNNING.value, step.c.claim_token == bind(step.c.claim_token))
+    .values(external_ids=merged(step.c.external_ids, _ADDITION)),
+    returning=STEP_KEY,
+    rows=(step_entry(Event.EXTERNAL_ID_RECORDED, detail=bind(entry.c.detail)),),
+    run_update=this_run().values(external_ids=merged(run.c.external_ids, _ADDITION)),
+)
+
+
 def record_external_id(connection: Connection, claim: Claim, *, name: str, value: str) -> bool:
     """Record an id of the outside world, in the step and in the run (R14). One commit of its own.
 
@@ -36,15 +47,6 @@ def record_external_id(connection: Connection, claim: Claim, *, name: str, value
         False when the claim was lost meanwhile: only the entry was written, so that the id is not lost.
     """
     detail = {"name": name, "value": value}
-    addition = bindparam("b_addition", type_=step.c.external_ids.type)
-    change = Change(
-        guard=update(step)
-        .where(key_is(), step.c.state == StepState.RUNNING.value, step.c.claim_token == bind(step.c.claim_token))
-        .values(external_ids=merged(connection, step.c.external_ids, addition)),
-        returning=STEP_KEY,
-        rows=(step_entry(Event.EXTERNAL_ID_RECORDED, detail=bind(entry.c.detail)),),
-        run_update=this_run().values(external_ids=merged(connection, run.c.external_ids, addition)),
-    )
     parameters = {
         **key_parameters(claim.key),
         "b_claim_token": claim.token,
@@ -52,7 +54,7 @@ def record_external_id(connection: Connection, claim: Claim, *, name: str, value
         "b_detail": detail,
         "b_addition": {name: value},
     }
-    if apply(connection, change, parameters) is not None:
+    if apply(connection, _EXTERNAL_ID, parameters) is not None:
         return True
     record_fact(
         connection,
