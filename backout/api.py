@@ -17,6 +17,7 @@ from backout.errors import (
     RetryStep,
     SchemaMismatch,
     SkipStep,
+    StepError,
     StepFailed,
     StepSignal,
     StepTimedOut,
@@ -24,6 +25,7 @@ from backout.errors import (
     UnknownRun,
     WaitTimedOut,
 )
+from backout.ledger.records import EntryRecord, ReviewRecord, RunRecord, StepRecord
 from backout.pipelines.decorators import step
 from backout.pipelines.definition import Retry, Step
 from backout.pipelines.handle import RunHandle
@@ -39,6 +41,7 @@ __all__ = [
     "ConfigurationError",
     "DefinitionError",
     "Direction",
+    "EntryRecord",
     "FailStep",
     "InvalidInput",
     "LedgerUnavailable",
@@ -52,14 +55,18 @@ __all__ = [
     "Retry",
     "RetryStep",
     "ReviewReason",
+    "ReviewRecord",
     "RollbackOutcome",
     "RunHandle",
+    "RunRecord",
     "RunState",
     "SchemaMismatch",
     "SkipStep",
     "Step",
     "StepContext",
+    "StepError",
     "StepFailed",
+    "StepRecord",
     "StepSignal",
     "StepState",
     "StepTimedOut",

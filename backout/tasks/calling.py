@@ -22,7 +22,7 @@ from backout.tasks.claiming import DEADLINE_GRACE_SECONDS
 from backout.tasks.context import CompensationContext, StepContext, undone_step
 from backout.tasks.deadline import time_limit
 from backout.tasks.heartbeat import heartbeat
-from backout.tasks.outcome import ErrorFacts, Failed, Lost, Outcome, Succeeded, classify
+from backout.tasks.outcome import ErrorFacts, Failed, Lost, Outcome, Succeeded, classify, storable
 from backout.tasks.runtime import Runtime
 
 
@@ -129,5 +129,9 @@ def _validated(runtime: Runtime, work: Work, result: Any) -> Outcome:
 
 
 def _output_error(message: str, result: Any) -> ErrorFacts:
-    shown = repr(result).replace("\x00", "")[:1_000]
+    try:
+        shown = storable(repr(result))[:1_000]
+    except Exception:
+        # A defect of the result's own class must not keep the failure from being recorded.
+        shown = type(result).__name__
     return ErrorFacts(type="backout.OutputInvalid", message=message, code="output_invalid", traceback=f"got {shown}")

@@ -22,6 +22,8 @@ from backout.states import ReviewReason
 
 MESSAGE_CHARACTERS: Final = 2_000
 TRACEBACK_CHARACTERS: Final = 4_000
+LONGEST_DELAY_SECONDS: Final = 3650 * 86_400.0
+"""A delay that user code computes is cut to ten years: no database adds more to now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +46,9 @@ class ErrorFacts:
         lines = "".join(traceback.format_exception(error))
         return cls(
             type=class_name(type(error)),
-            message=(_storable(_words_of(error)) or type(error).__name__)[:MESSAGE_CHARACTERS],
+            message=(storable(_words_of(error)) or type(error).__name__)[:MESSAGE_CHARACTERS],
             code=error.code if isinstance(error, BackoutError) else "",
-            traceback=_storable(lines)[-TRACEBACK_CHARACTERS:],
+            traceback=storable(lines)[-TRACEBACK_CHARACTERS:],
         )
 
     def as_json(self) -> dict[str, str]:
@@ -149,7 +151,8 @@ def classify(
     if failed_attempts > retry.limit or not (isinstance(error, RetryStep) or retry.covers(_names(type(error)))):
         return Failed(error=facts)
     if isinstance(error, RetryStep) and error.after is not None:
-        return RetryLater(error=facts, delay_seconds=max(0.0, error.after.total_seconds()))
+        delay_seconds = min(max(0.0, error.after.total_seconds()), LONGEST_DELAY_SECONDS)
+        return RetryLater(error=facts, delay_seconds=delay_seconds)
     return RetryLater(error=facts, delay_seconds=retry.delay_before_retry(failed_attempts, chance))
 
 
@@ -161,7 +164,7 @@ def _words_of(error: BaseException) -> str:
         return ""
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """Return a text without what databases refuse: NUL, and halves of surrogate pairs."""
     return text.replace("\x00", "").encode(errors="backslashreplace").decode()
 

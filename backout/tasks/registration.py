@@ -95,4 +95,7 @@ def _adopt(task: Any) -> None:
     task.run = run
     task.acks_late = True
     task.reject_on_worker_lost = True
+    # False makes a hot loop out of every failure.
+    task.acks_on_failure = True
+    task.acks_on_timeout = True
     task.throws = (*(task.throws or ()), StepFailed)

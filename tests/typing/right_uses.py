@@ -1,0 +1,220 @@
+"""The public names used as they are meant to be: mypy must accept every line. Never run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, assert_type
+
+from celery import Celery
+from pydantic import BaseModel
+
+from backout import (
+    AskHuman,
+    BackoutError,
+    CompensationContext,
+    ConfigurationError,
+    DefinitionError,
+    Direction,
+    EntryRecord,
+    FailStep,
+    InvalidInput,
+    LedgerUnavailable,
+    MessageRefused,
+    NotDone,
+    OutputMissing,
+    ParkRun,
+    PayloadTooLarge,
+    Pipeline,
+    RequestError,
+    Retry,
+    RetryStep,
+    ReviewReason,
+    ReviewRecord,
+    RollbackOutcome,
+    RunHandle,
+    RunRecord,
+    RunState,
+    SchemaMismatch,
+    SkipStep,
+    Step,
+    StepContext,
+    StepError,
+    StepFailed,
+    StepRecord,
+    StepSignal,
+    StepState,
+    StepTimedOut,
+    UndoneStep,
+    Unknown,
+    UnknownPipeline,
+    UnknownRun,
+    WaitTimedOut,
+    install,
+    step,
+)
+from backout.identifiers import RunId
+
+
+class Order(BaseModel):
+    id: str
+    customer_id: str
+
+
+class Charge(BaseModel):
+    id: str
+
+
+# --- Steps ------------------------------------------------------------------------------------------------------------
+
+
+@step(
+    effect="write",
+    retry=Retry(
+        limit=3, delay=timedelta(seconds=2), backoff="exponential", on=(ConnectionError,), never_on=(KeyError,)
+    ),
+    timeout=timedelta(seconds=30),
+    on_failure="park",
+    idempotency_key=lambda order: str(order.id),
+    done="card_charged",
+    queue="payments",
+)
+def charge_card(order: Order, ctx: StepContext) -> Charge:
+    ctx.record_external_id("charge", 17)
+    assert_type(ctx.idempotency_key, str)
+    assert_type(ctx.attempt, int)
+    assert_type(ctx.subject_id, str | None)
+    assert_type(ctx.external_ids, Mapping[str, str])
+    return Charge(id=ctx.external_ids["charge"])
+
+
+@charge_card.compensation(action="refund the charge", retry=Retry(limit=0), timeout=60, on_failure="continue")
+def refund_card(order: Order, charge: Charge | None, ctx: CompensationContext) -> None:
+    assert_type(ctx.undoes, UndoneStep)
+    assert_type(ctx.undoes.timeout, timedelta)
+    assert_type(ctx.cause, str)
+    assert_type(ctx.requested_by, str)
+
+
+@charge_card.reconcile
+def find_charge(order: Order, ctx: StepContext) -> Charge | NotDone | Unknown:
+    return NotDone() if ctx.attempt > 1 else Unknown("the provider is away")
+
+
+@step
+def plain(order: Order) -> None:
+    """A step without options."""
+
+
+@plain.compensation(action="do nothing")
+def undo_plain(order: Order, output: None) -> None:
+    """Its compensation."""
+
+
+@step(effect="publish", irreversible="it was read", ack="early")
+def publish_page(order: Order) -> str:
+    return order.id
+
+
+@publish_page.verify
+def is_live(order: Order, page: str) -> bool:
+    return bool(page)
+
+
+# --- What is made of a function keeps its signature -------------------------------------------------------------------
+
+
+def call_bare_functions(order: Order, ctx: StepContext, undoing: CompensationContext) -> None:
+    assert_type(charge_card(order, ctx), Charge)
+    assert_type(charge_card(order=order, ctx=ctx), Charge)
+    assert_type(plain(order), None)
+    assert_type(find_charge(order, ctx), Charge | NotDone | Unknown)
+    assert_type(is_live(order, "page"), bool)
+    refund_card(order, None, undoing)
+    refund_card(order, Charge(id="ch-1"), undoing)
+
+
+def use_steps_as_values() -> None:
+    one: Step[..., Any] = charge_card
+    renamed: Step[[Order, StepContext], Charge] = charge_card.named("charge_again")
+    assert_type(one.name, str)
+    assert_type(renamed.named("charge_once_more"), Step[[Order, StepContext], Charge])
+
+
+# --- Pipelines --------------------------------------------------------------------------------------------------------
+
+fulfil_order = Pipeline(
+    "fulfil_order", [charge_card, plain, publish_page], subject=lambda order: str(order.customer_id)
+)
+
+
+def enqueue(order: Order, connection: object, session: object) -> None:
+    handle = fulfil_order.enqueue(order, source_event_id="form-8812")
+    fulfil_order.enqueue(order, connection=connection)
+    fulfil_order.enqueue(order, session=session)
+    assert_type(handle, RunHandle)
+    assert_type(handle.was_created, bool)
+    run = handle.wait(timeout=5)
+    assert_type(run.state, RunState)
+    assert_type(run.rollback_outcome, RollbackOutcome)
+    assert_type(run.state.is_final, bool)
+    states: list[tuple[StepState, Direction]] = [(row.state, row.direction) for row in handle.steps()]
+    reasons: list[str | None] = [entry.reason for entry in handle.entries()]
+    print(handle.id, handle.status(), handle.output, states, reasons)
+
+
+def bind(app: Celery) -> None:
+    runtime = install(app, database_url="sqlite:///ledger.sqlite3", lease_seconds=30)
+    assert_type(runtime.settings.lease_seconds, float)
+
+
+# --- Signals and errors -----------------------------------------------------------------------------------------------
+
+
+def say_how_it_ended(order: Order, ctx: StepContext) -> StepSignal:
+    signals: list[StepSignal] = [
+        RetryStep("busy", after=timedelta(minutes=1)),
+        RetryStep(),
+        FailStep("no such card", no_effect=True),
+        ParkRun("on strike"),
+        AskHuman("credentials_failed", "revoked"),
+        AskHuman(ReviewReason.SYSTEMS_DISAGREE),
+        SkipStep("nothing to charge"),
+    ]
+    assert_type(ctx.output(charge_card), Any)
+    return signals[0]
+
+
+def read_errors(error: BackoutError) -> str:
+    match error:
+        case DefinitionError(subject=subject, problem=problem, remedy=remedy):
+            return subject + problem + remedy
+        case SchemaMismatch(expected=expected):
+            return expected
+        case ConfigurationError(problem=problem, remedy=remedy):
+            return problem + remedy
+        case InvalidInput(problems=problems):
+            return ", ".join(problems)
+        case PayloadTooLarge(size_bytes=size) | PayloadTooLarge(limit_bytes=size):
+            return f"{size:,}"
+        case UnknownPipeline(pipeline=name) | UnknownRun(run_id=name) | OutputMissing(step=name):
+            return name
+        case WaitTimedOut(timeout_seconds=seconds) | StepTimedOut(timeout_seconds=seconds):
+            return f"{seconds:g}"
+        case LedgerUnavailable(database=text) | MessageRefused(problem=text) | StepFailed(consequence=text):
+            return text
+        case RequestError():
+            return "whoever called"
+        case StepError():
+            return "nobody"
+    return error.code
+
+
+# --- What the ledger says ---------------------------------------------------------------------------------------------
+
+
+def read_records(run: RunRecord, step_row: StepRecord, entry: EntryRecord, review: ReviewRecord) -> None:
+    assert_type(run.state, RunState)
+    assert_type(step_row.direction, Direction)
+    assert_type(entry.run_id, RunId | None)
+    assert_type(review.reason, ReviewReason)
