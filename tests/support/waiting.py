@@ -9,7 +9,7 @@ Found = TypeVar("Found")
 POLL_SECONDS = 0.02
 
 
-def wait_until(condition: Callable[[], Found], timeout_seconds: float, what: str) -> Found:
+def wait_until(condition: Callable[[], Found | None], timeout_seconds: float, what: str) -> Found:
     """Return the first true value of `condition`; fail with `what` was awaited if none comes in time.
 
     The condition is tried at least once, and a last time at the deadline.

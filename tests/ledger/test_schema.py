@@ -1,0 +1,176 @@
+"""The schema: made by migrations, equal to the models, and refused when it is not the one of this release."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, Inspector, create_engine, inspect, text
+
+from backout.errors import SchemaMismatch
+from backout.ledger import schema
+from backout.ledger.models import metadata
+from backout.ledger.session import Ledger
+from backout.testing.servers.postgres import Postgres
+from tests.support.ledgers import create_run, read_run
+
+TABLES = {"backout_run", "backout_step", "backout_entry", "backout_review"}
+
+
+@pytest.fixture
+def model_ledger(request: pytest.FixtureRequest, empty_url: str) -> Iterator[Ledger]:
+    """A second database of the same kind, whose tables are made from the models and not by migrations."""
+    if empty_url.startswith("sqlite"):
+        yield from _made_from_models(empty_url.replace("ledger.sqlite3", "models.sqlite3"))
+        return
+    postgres: Postgres = request.getfixturevalue("postgres")
+    name = f"backout_models_{uuid.uuid4().hex}"
+    yield from _made_from_models(postgres.create_database(name))
+    postgres.drop_database(name)
+
+
+def _made_from_models(url: str) -> Iterator[Ledger]:
+    ledger = Ledger(url)
+    with ledger.transaction() as connection:
+        metadata.create_all(connection)
+    yield ledger
+    ledger.dispose()
+
+
+def describe(ledger: Ledger) -> dict[str, Any]:
+    """Return all that the database knows of our tables."""
+    return ledger.read(lambda connection: {name: _describe_table(inspect(connection), name) for name in TABLES})
+
+
+def _describe_table(inspector: Inspector, name: str) -> dict[str, Any]:
+    columns = inspector.get_columns(name)
+    return {
+        "columns": {column["name"]: {key: str(value) for key, value in column.items()} for column in columns},
+        "order": [column["name"] for column in columns],
+        "primary key": inspector.get_pk_constraint(name),
+        "checks": {check["name"]: check["sqltext"] for check in inspector.get_check_constraints(name)},
+        "indexes": {index["name"]: _describe_index(index) for index in inspector.get_indexes(name)},
+        "unique constraints": inspector.get_unique_constraints(name),
+        "foreign keys": inspector.get_foreign_keys(name),
+    }
+
+
+def _describe_index(index: Any) -> dict[str, str]:
+    options = {name: str(value) for name, value in index.get("dialect_options", {}).items()}
+    return {**{key: str(value) for key, value in index.items()}, "dialect_options": str(options)}
+
+
+class TestMigratedTables:
+    def test_alembic_finds_no_difference_to_the_models(self, own_ledger: Ledger) -> None:
+        """What the migrations make is what the code works with."""
+        assert schema.differences(own_ledger) == []
+
+    @pytest.mark.parametrize("table", sorted(TABLES))
+    def test_each_table_is_the_one_of_the_models(self, own_ledger: Ledger, model_ledger: Ledger, table: str) -> None:
+        """Columns, their order, keys, CHECKs and indexes are equal; Alembic's comparison does not see CHECKs."""
+        assert describe(own_ledger)[table] == describe(model_ledger)[table]
+
+    @pytest.mark.parametrize("table", sorted(TABLES))
+    def test_each_named_thing_of_the_models_is_there(self, own_ledger: Ledger, table: str) -> None:
+        """The comparison above is not one of nothing with nothing."""
+        found = describe(own_ledger)[table]
+        of_models = metadata.tables[table]
+        assert set(found["indexes"]) == {index.name for index in of_models.indexes}
+        assert len(found["checks"]) == sum(type(item).__name__ == "CheckConstraint" for item in of_models.constraints)
+        assert found["order"] == [column.name for column in of_models.columns]
+
+    def test_a_difference_is_said_in_words(self, own_ledger: Ledger) -> None:
+        """`differences` is no empty promise: it names what somebody changed by hand."""
+        run_sql(own_ledger, "ALTER TABLE backout_run ADD COLUMN colour VARCHAR(10)")
+        (difference,) = schema.differences(own_ledger)
+        assert "colour" in difference
+
+    def test_tables_of_the_application_are_no_difference(self, own_ledger: Ledger) -> None:
+        """The ledger may live in the application's own database."""
+        run_sql(own_ledger, "CREATE TABLE shop_order (id INTEGER PRIMARY KEY)")
+        assert schema.differences(own_ledger) == []
+
+
+class TestUpgrade:
+    def test_it_says_what_it_did(self, empty_ledger: Ledger) -> None:
+        """The operator sees the revisions before and after."""
+        assert schema.upgrade(empty_ledger) == (None, schema.expected_revision())
+
+    def test_a_second_one_changes_nothing(self, empty_ledger: Ledger) -> None:
+        """It can be part of every deployment: what is recorded stays."""
+        schema.upgrade(empty_ledger)
+        run_id = create_run(empty_ledger)
+        expected = schema.expected_revision()
+        assert schema.upgrade(empty_ledger) == (expected, expected)
+        assert read_run(empty_ledger, run_id).id == run_id
+
+    def test_a_failed_one_leaves_nothing_behind(self, empty_ledger: Ledger) -> None:
+        """It is one transaction: a table that is in the way stops it before anything was made."""
+        run_sql(empty_ledger, "CREATE TABLE backout_review (id INTEGER PRIMARY KEY)")
+        with pytest.raises(Exception, match="already exists"):
+            schema.upgrade(empty_ledger)
+        assert schema.current_revision(empty_ledger) is None
+        assert table_names(empty_ledger) == {"backout_review"}
+
+    def test_it_leaves_the_applications_own_alembic_alone(self, empty_ledger: Ledger) -> None:
+        """An application's Alembic in the same database keeps its version, and ours has a table of its own."""
+        run_sql(empty_ledger, "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+        run_sql(empty_ledger, "INSERT INTO alembic_version VALUES ('their_revision')")
+        schema.upgrade(empty_ledger)
+        assert schema.verify(empty_ledger) == schema.expected_revision()
+        theirs = empty_ledger.read(lambda connection: MigrationContext.configure(connection).get_current_revision())
+        assert theirs == "their_revision"
+        assert table_names(empty_ledger) == TABLES | {"alembic_version", schema.VERSION_TABLE}
+
+
+class TestVerify:
+    def test_it_returns_the_revision(self, own_ledger: Ledger) -> None:
+        """A schema of this release is accepted."""
+        assert schema.verify(own_ledger) == schema.expected_revision()
+
+    def test_an_empty_database_is_refused(self, empty_ledger: Ledger) -> None:
+        """Nothing is started on a database without tables; the message names the command that makes them."""
+        with pytest.raises(SchemaMismatch, match="has no backout tables") as caught:
+            schema.verify(empty_ledger)
+        assert caught.value.found is None
+        assert "backout ledger upgrade" in str(caught.value)
+
+    @pytest.mark.parametrize("found", ["0000", "9999_from_the_future"])
+    def test_another_revision_is_refused(self, own_ledger: Ledger, found: str) -> None:
+        """Neither an older nor a newer ledger is worked on; the message says what to do in both cases."""
+        run_sql(own_ledger, f"UPDATE {schema.VERSION_TABLE} SET version_num = '{found}'")
+        with pytest.raises(SchemaMismatch, match=found) as caught:
+            schema.verify(own_ledger)
+        assert (caught.value.found, caught.value.expected) == (found, schema.expected_revision())
+        assert "backout ledger upgrade" in str(caught.value)
+        assert "deploy the newer release" in str(caught.value)
+
+    def test_it_writes_nothing(self, empty_ledger: Ledger) -> None:
+        """Looking at a database does not make a version table in it."""
+        with pytest.raises(SchemaMismatch):
+            schema.verify(empty_ledger)
+        assert table_names(empty_ledger) == set()
+
+
+def run_sql(ledger: Ledger, statement: str) -> None:
+    with ledger.transaction() as connection:
+        connection.execute(text(statement))
+
+
+def table_names(ledger: Ledger) -> set[str]:
+    def read(connection: Connection) -> set[str]:
+        return set(inspect(connection).get_table_names())
+
+    return ledger.read(read)
+
+
+def test_a_plain_engine_can_read_the_version(own_ledger: Ledger, empty_url: str) -> None:
+    """Anybody can see the revision with a SELECT."""
+    engine = create_engine(empty_url)
+    with engine.connect() as connection:
+        found = connection.execute(text(f"SELECT version_num FROM {schema.VERSION_TABLE}")).scalar_one()
+    engine.dispose()
+    assert found == schema.expected_revision()

@@ -1,0 +1,112 @@
+"""The list of arrows makes sense in itself: what it allows is what the semantics say."""
+
+from __future__ import annotations
+
+import pytest
+
+from backout import states
+from backout.states import TRANSITIONS, Arrow, RunState, StepState
+
+ENUMS: dict[str, type[RunState] | type[StepState]] = {"run": RunState, "step": StepState}
+NOT_YET: dict[str, set[str]] = {
+    # No arrow leads there yet: they come with timers, pausing and cancelling.
+    "run": {RunState.WAITING, RunState.PAUSED, RunState.CANCELLED},
+    "step": {StepState.WAITING},
+}
+
+
+def arrows_of(subject: str) -> dict[str, Arrow]:
+    return {name: arrow for name, arrow in TRANSITIONS.items() if arrow.subject == subject}
+
+
+@pytest.mark.parametrize("name", list(TRANSITIONS))
+class TestArrow:
+    def test_it_is_named_after_what_happens(self, name: str) -> None:
+        """Each name is a verb and what it is done to, so that a function can have it."""
+        assert name.isidentifier()
+        assert name.rsplit("_", maxsplit=1)[-1] in ("run", "step", "rollback", "claim", "retry", "compensation")
+
+    def test_its_states_are_states_of_its_subject(self, name: str) -> None:
+        """Nothing but states that exist, of the one thing that it changes."""
+        arrow = TRANSITIONS[name]
+        assert {ENUMS[arrow.subject](state) for state in arrow.sources | arrow.targets}
+
+    def test_it_leads_somewhere_else(self, name: str) -> None:
+        """An arrow from a state to itself would change nothing and still write an entry."""
+        assert TRANSITIONS[name].targets
+        assert not TRANSITIONS[name].sources & TRANSITIONS[name].targets
+
+    def test_its_sources_are_listed_in_one_order(self, name: str) -> None:
+        """The SQL built from them is the same in every process, so that databases plan it once."""
+        listed = states.sources(name)
+        assert list(listed) == sorted(TRANSITIONS[name].sources)
+
+
+@pytest.mark.parametrize("subject", ["run", "step"])
+class TestGraph:
+    def test_every_state_but_those_to_come_is_reached(self, subject: str) -> None:
+        """From the arrows that create a row one can walk to each state that has an arrow at all."""
+        reached: set[str] = set()
+        while True:
+            more = {
+                target
+                for arrow in arrows_of(subject).values()
+                if not arrow.sources or arrow.sources & reached
+                for target in arrow.targets
+            }
+            if more <= reached:
+                break
+            reached |= more
+        assert reached == {str(state) for state in ENUMS[subject]} - NOT_YET[subject]
+
+    def test_a_row_can_be_born(self, subject: str) -> None:
+        """Some arrow creates the row."""
+        assert any(not arrow.sources for arrow in arrows_of(subject).values())
+
+
+@pytest.mark.parametrize("state", sorted(states.FINAL_RUN_STATES))
+def test_the_engine_never_leaves_a_final_state(state: RunState) -> None:
+    """A closed run stays closed until a person asks for more: no arrow starts from it."""
+    assert [name for name, arrow in arrows_of("run").items() if state in arrow.sources] == []
+
+
+@pytest.mark.parametrize("state", sorted(states.FINISHED_STEP_STATES - {StepState.SUCCEEDED}))
+def test_a_finished_step_stays_as_it_is(state: StepState) -> None:
+    """R2: only a success can still change, to undone."""
+    assert [name for name, arrow in arrows_of("step").items() if state in arrow.sources] == []
+
+
+def test_a_success_can_only_be_undone() -> None:
+    """R2: no arrow makes a recorded success run again."""
+    leaving = {name for name, arrow in arrows_of("step").items() if StepState.SUCCEEDED in arrow.sources}
+    assert leaving == {"undo_step"}
+
+
+def test_nothing_leaves_doubt_by_itself() -> None:
+    """R8: a step in doubt waits for a person."""
+    assert [name for name, arrow in arrows_of("step").items() if StepState.IN_DOUBT in arrow.sources] == []
+
+
+def test_only_a_claim_makes_a_step_run() -> None:
+    """R3: there is one way to run, and it is guarded."""
+    assert {name for name, arrow in arrows_of("step").items() if StepState.RUNNING in arrow.targets} == {"claim_step"}
+
+
+@pytest.mark.parametrize("state", list(RunState))
+def test_final_and_settled_runs(state: RunState) -> None:
+    """The engine does nothing more by itself where a run is final or waits for a person."""
+    waits_for_person = state in (RunState.IN_REVIEW, RunState.PARKED, RunState.PAUSED)
+    assert state.is_final == (state in ("succeeded", "rolled_back", "failed", "cancelled"))
+    assert state.is_settled == (state.is_final or waits_for_person)
+
+
+@pytest.mark.parametrize("state", list(StepState))
+def test_finished_steps(state: StepState) -> None:
+    """A step is finished when no attempt of it is running or expected."""
+    assert state.is_finished == (state in ("succeeded", "failed", "skipped", "kept", "undone"))
+
+
+def test_the_list_cannot_be_changed() -> None:
+    """Everything is derived from it at import, so a later change would be seen by some and not by others."""
+    with pytest.raises(TypeError):
+        TRANSITIONS["cheat"] = TRANSITIONS["claim_step"]  # type: ignore[index]
