@@ -16,7 +16,7 @@ PREFIX: Final = "backout_"
 class Settings(BaseModel):
     """What `backout_*` in Celery's configuration may say. All durations are seconds."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     database_url: str = Field(min_length=1, repr=False)
     """Where the ledger is, an SQLAlchemy URL. So named because Celery masks settings with DATABASE in their name."""

@@ -28,7 +28,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.mysql import DATETIME as MYSQL_DATETIME
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.sqlite import JSON as SQLITE_JSON
 from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.types import TypeDecorator
 
 from backout.states import (
@@ -83,13 +85,23 @@ class Instant(TypeDecorator[datetime]):
 _uuid = Uuid(as_uuid=False).with_variant(String(36), "sqlite", "mysql", "mariadb")
 """Canonical text where there is no UUID type, so that a person can search for what the command line shows."""
 
-_document = JSON()
+
+class _TextJSON(SQLITE_JSON):
+    """JSON in a column of type TEXT: SQLite makes a float of a large number in a column that is declared as JSON."""
+
+
+@compiles(_TextJSON, "sqlite")
+def _text_json(_type: _TextJSON, _compiler: object, **_: object) -> str:
+    return "TEXT"
+
+
+_document = JSON().with_variant(_TextJSON(), "sqlite")
 """JSON as it was written: inputs, outputs, errors. PostgreSQL keeps the text."""
 
-_detail = JSON(none_as_null=True)
+_detail = JSON(none_as_null=True).with_variant(_TextJSON(none_as_null=True), "sqlite")
 """The same, where Python's `None` is not an answer but the absence of one."""
 
-_mapping = JSON().with_variant(JSONB(), "postgresql")
+_mapping = JSON().with_variant(JSONB(), "postgresql").with_variant(_TextJSON(), "sqlite")
 """JSON that statements change in place: external ids."""
 
 _serial = BigInteger().with_variant(Integer, "sqlite")

@@ -7,11 +7,12 @@ under way. Source: `semantics` section 3.
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, assert_never
 
 from pydantic import ConfigDict, TypeAdapter
 
@@ -96,16 +97,20 @@ class RetryRule:
             retry: 1 for the first retry.
             chance: a number from 0 to 1 that places the delay inside the jitter: 0.5 is the middle.
         """
+        middle = min(self.delay_seconds * self._growth(retry), self.max_delay_seconds)
+        return min(max(0.0, middle * (1 + self.jitter * (2 * chance - 1))), self.max_delay_seconds)
+
+    def _growth(self, retry: int) -> float:
         match self.backoff:
             case Backoff.CONSTANT:
-                delay = self.delay_seconds
+                return 1.0
             case Backoff.LINEAR:
-                delay = self.delay_seconds * retry
+                return float(retry)
             case Backoff.EXPONENTIAL:
                 # The exponent is capped: 2 ** 10_000 is no float, and the maximum was reached long before.
-                delay = self.delay_seconds * 2.0 ** min(retry - 1, 60)
-        delay = min(delay, self.max_delay_seconds)
-        return max(0.0, delay * (1 + self.jitter * (2 * chance - 1)))
+                return 2.0 ** min(retry - 1, 60)
+            case _ as never:
+                assert_never(never)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +194,8 @@ class Plan:
     @cached_property
     def digest(self) -> str:
         """A hash of the stored form: equal plans have equal digests, in every process."""
-        return hashlib.sha256(_PLAN.dump_json(self)).hexdigest()[:32]
+        text = json.dumps(self.as_json, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     @classmethod
     def from_json(cls, stored: object) -> Plan:

@@ -86,9 +86,8 @@ class StepDecorator:
         subject = f"task {task.name!r}"
         if getattr(task, "autoretry_for", None) or hasattr(task, "_orig_run"):
             validation.check_options(subject, {"autoretry_for": True}, "late")
-        sending = {
-            name: getattr(task, name) for name in validation.SENDING_OPTIONS if getattr(task, name, None) is not None
-        }
+        options = {name: getattr(task, name, None) for name in sorted(validation.SENDING_OPTIONS)}
+        sending = {name: value for name, value in options.items() if value is not None}
         run = getattr(task.run, ORIGINAL_RUN, task.run)
         return _make_step(run, existing_task=task, **{**sending, **keywords})
 
@@ -187,6 +186,8 @@ def _make_step(
     **celery_options: Any,
 ) -> DecoratedStep[..., Any]:
     subject = f"step {name or getattr(function, '__name__', function)!r}"
+    if name is not None:
+        validation.check_name(subject, name)
     validation.check_options(subject, celery_options, ack)
     validation.check_choice(subject, "effect", effect, list(Effect))
     validation.check_choice(subject, "on_failure", on_failure, list(OnFailure))

@@ -61,11 +61,11 @@ class Retry:
                 problem=f"limit={self.limit!r}",
                 remedy="Give a whole number of retries from 0 to 10,000.",
             )
-        if seconds(self.delay) != 0:
+        if self.delay not in (0, timedelta(0)) or isinstance(self.delay, bool):
             validation.check_duration("Retry", "delay", self.delay)
         validation.check_duration("Retry", "max_delay", self.max_delay)
         validation.check_choice("Retry", "backoff", self.backoff, list(Backoff))
-        if not 0 <= self.jitter <= 1:
+        if not isinstance(self.jitter, int | float) or not 0 <= self.jitter <= 1:
             raise DefinitionError(subject="Retry", problem=f"jitter={self.jitter!r}", remedy="Give 0 to 1.")
         for name in ("on", "never_on"):
             types = getattr(self, name)
@@ -144,6 +144,14 @@ class Companion(Generic[P, R]):
         )
 
 
+@dataclass(slots=True)
+class _Attached:
+    """The companions of a step and of its `named` copies: one pipeline fixes them for all."""
+
+    by_kind: dict[str, Companion[..., Any]] = field(default_factory=dict)
+    is_sealed: bool = False
+
+
 class Step(Generic[P, R]):
     """A function with a recovery contract. Made by `@step`; calling it calls the bare function.
 
@@ -155,8 +163,7 @@ class Step(Generic[P, R]):
         self.function = function
         self.name = name
         self.options = options
-        self.companions: dict[str, Companion[..., Any]] = {}
-        self._is_sealed = False
+        self._attached = _Attached()
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the bare function, as in a unit test."""
@@ -167,10 +174,15 @@ class Step(Generic[P, R]):
         """Show the name and the task."""
         return f"<step {self.name} ({self.function.task_name})>"
 
+    @property
+    def companions(self) -> dict[str, Companion[..., Any]]:
+        """What was attached, by kind: `compensation`, `reconcile`, `verify`."""
+        return self._attached.by_kind
+
     def named(self, name: str) -> Step[P, R]:
         """Return the same step under another name, to use it twice in one pipeline."""
         copy: Step[P, R] = Step(self.function, name=name, options=self.options)
-        copy.companions = self.companions
+        copy._attached = self._attached
         return copy
 
     def attach(self, kind: str, companion: Companion[..., Any]) -> None:
@@ -180,7 +192,7 @@ class Step(Generic[P, R]):
             DefinitionError: there is one already, or the step is used in a pipeline, whose contract is fixed.
         """
         subject = f"{kind} of step {self.name!r}"
-        if self._is_sealed:
+        if self._attached.is_sealed:
             raise DefinitionError(
                 subject=subject,
                 problem="the step is already part of a pipeline, whose contract is fixed",
@@ -206,7 +218,7 @@ class Step(Generic[P, R]):
         )
         for function in (self.function, *(companion.function for companion in self.companions.values())):
             _ = function.schema  # Resolved here, so that a type that cannot be stored is refused at import.
-        self._is_sealed = True
+        self._attached.is_sealed = True
         return StepContract(
             name=self.name,
             task=self.function.task_name,

@@ -15,6 +15,9 @@ from backout.pipelines.contract import Effect, RecoveryKind, StepContract
 SENDING_OPTIONS: Final = frozenset({"queue", "priority", "exchange", "routing_key", "compression", "headers"})
 """Celery options that go with each message; stored in the plan, so that any process can send the step."""
 
+LONGEST_NAME: Final = 200
+"""Characters in the name of a step or a pipeline."""
+
 TASK_OPTIONS: Final = frozenset({"base", "rate_limit", "send_events", "track_started", "trail"})
 """Celery options that belong to the task class in the worker."""
 
@@ -107,7 +110,8 @@ def check_function(subject: str, kind: Literal["step", "compensation", "reconcil
             problem=f"a {kind} must be a function, not {type(function).__name__}",
             remedy=f"Write `def name{accepted.split(' or ', maxsplit=1)[0]}:`.",
         )
-    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+    is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+    if is_async or inspect.isgeneratorfunction(function):
         raise DefinitionError(
             subject=subject,
             problem="Celery runs plain functions; this one is async or a generator",
@@ -120,12 +124,29 @@ def check_function(subject: str, kind: Literal["step", "compensation", "reconcil
             remedy="Use `def`, at module level.",
         )
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    parameters = list(inspect.signature(function).parameters.values())
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except ValueError as error:
+        raise DefinitionError(
+            subject=subject,
+            problem="nobody can see what it takes",
+            remedy=f"Wrap it: `def name{accepted.split(' or ', maxsplit=1)[0]}: ...`.",
+        ) from error
     if any(p.kind not in positional for p in parameters) or len(parameters) not in (data_arguments, data_arguments + 1):
         raise DefinitionError(
             subject=subject,
             problem=f"its signature is {inspect.signature(function)}",
             remedy=f"A {kind} takes {accepted}.",
+        )
+
+
+def check_name(subject: str, name: object) -> None:
+    """Refuse a step's name that the ledger could not store."""
+    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or "\x00" in name:
+        raise DefinitionError(
+            subject=subject,
+            problem=f"{name!r:.80} is no name",
+            remedy=f"Give text of 1 to {LONGEST_NAME} characters.",
         )
 
 
@@ -154,7 +175,7 @@ def check_choice(subject: str, name: str, value: object, choices: Iterable[str])
 def check_words(subject: str, words: Mapping[str, str | None]) -> None:
     """Refuse state words that would not read as one in an operator's state."""
     for name, word in words.items():
-        if word is not None and not word.replace("_", "").isalnum():
+        if word is not None and not (isinstance(word, str) and word.replace("_", "").isalnum()):
             raise DefinitionError(
                 subject=subject,
                 problem=f"{name}={word!r} is no word",
@@ -199,15 +220,19 @@ def check_recovery(subject: str, effect: Effect, named: Mapping[str, object]) ->
     return kinds.get(given[0], RecoveryKind.COMPENSATE)
 
 
-def check_pipeline(name: str, steps: Iterable[object], is_step: Callable[[object], bool]) -> None:
+def check_pipeline(name: str, steps: object, is_step: Callable[[object], bool]) -> None:
     """Refuse a pipeline that could not be run or told apart."""
     subject = f"pipeline {name!r}"
-    if not isinstance(name, str) or not name or len(name) > 200 or "\x00" in name:
-        raise DefinitionError(subject=subject, problem="it needs a name", remedy="Give 1 to 200 characters.")
-    listed = list(steps)
-    if not listed:
+    check_name(subject, name)
+    if not isinstance(steps, list | tuple):
+        raise DefinitionError(
+            subject=subject,
+            problem=f"its steps are a {type(steps).__name__}",
+            remedy="Give a list: Pipeline(name, [first, second]).",
+        )
+    if not steps:
         raise DefinitionError(subject=subject, problem="it has no steps", remedy="Give at least one step.")
-    for entry in listed:
+    for entry in steps:
         if not is_step(entry):
             raise DefinitionError(
                 subject=subject,

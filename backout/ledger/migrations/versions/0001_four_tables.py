@@ -15,7 +15,8 @@ depends_on = None
 _UUID = sa.Uuid(as_uuid=False).with_variant(sa.String(36), "sqlite", "mysql", "mariadb")
 _SERIAL = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _INSTANT = sa.DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
-_MAPPING = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
+_DOCUMENT = sa.JSON().with_variant(sa.Text(), "sqlite")
+_MAPPING = sa.JSON().with_variant(postgresql.JSONB(), "postgresql").with_variant(sa.Text(), "sqlite")
 
 
 def upgrade() -> None:
@@ -32,7 +33,7 @@ def _make_run() -> None:
         sa.Column("id", _UUID, nullable=False),
         sa.Column("pipeline", sa.String(length=200), nullable=False),
         sa.Column("definition_digest", sa.String(length=64), nullable=False),
-        sa.Column("plan", sa.JSON(), nullable=False, comment="steps and contracts as they were at enqueue"),
+        sa.Column("plan", _DOCUMENT, nullable=False, comment="steps and contracts as they were at enqueue"),
         sa.Column("source_event_id", sa.String(length=255), nullable=True, comment="NULL: enqueued without one"),
         sa.Column("subject_id", sa.String(length=255), nullable=True, comment="NULL: the pipeline names no subject"),
         sa.Column("state", sa.String(length=20), nullable=False),
@@ -51,8 +52,8 @@ def _make_run() -> None:
         sa.Column("requires_human_review", sa.Boolean(), nullable=False),
         sa.Column("error_summary", sa.Text(), nullable=True, comment="the forward error; NULL: none"),
         sa.Column("rollback_outcome", sa.String(length=20), nullable=False),
-        sa.Column("input", sa.JSON(), nullable=False),
-        sa.Column("output", sa.JSON(), nullable=True, comment="of the last step; NULL: not succeeded"),
+        sa.Column("input", _DOCUMENT, nullable=False),
+        sa.Column("output", _DOCUMENT, nullable=True, comment="of the last step; NULL: not succeeded"),
         sa.Column("created_at", _INSTANT, nullable=False),
         sa.Column("updated_at", _INSTANT, nullable=False),
         sa.Column("finished_at", _INSTANT, nullable=True, comment="NULL: not final"),
@@ -103,9 +104,9 @@ def _make_step() -> None:
         ),
         sa.Column("claim_expires_at", _INSTANT, nullable=True, comment="NULL: not running"),
         sa.Column("task_id", _UUID, nullable=False, comment="of the Celery message"),
-        sa.Column("output", sa.JSON(), nullable=True, comment="NULL: none recorded"),
+        sa.Column("output", _DOCUMENT, nullable=True, comment="NULL: none recorded"),
         sa.Column("external_ids", _MAPPING, nullable=False),
-        sa.Column("error", sa.JSON(), nullable=True, comment="of the last attempt that failed; NULL: none"),
+        sa.Column("error", _DOCUMENT, nullable=True, comment="of the last attempt that failed; NULL: none"),
         sa.Column("next_retry_at", _INSTANT, nullable=True, comment="NULL: no retry is scheduled"),
         sa.Column("sends", sa.Integer(), nullable=False, comment="messages sent for the attempt that is due"),
         sa.Column("sweep_at", _INSTANT, nullable=True, comment="when the sweeper looks at this row; NULL: never"),
@@ -164,7 +165,7 @@ def _make_entry() -> None:
         sa.Column("event", sa.String(length=40), nullable=False),
         sa.Column("actor", sa.String(length=200), nullable=False),
         sa.Column("reason", sa.Text(), nullable=True, comment="NULL: the event says it all"),
-        sa.Column("detail", sa.JSON(), nullable=True, comment="NULL: none"),
+        sa.Column("detail", _DOCUMENT, nullable=True, comment="NULL: none"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_backout_entry")),
     )
     op.create_index("ix_backout_entry_run", "backout_entry", ["run_id", "id"], unique=False)
@@ -180,7 +181,7 @@ def _make_review() -> None:
         sa.Column("step", sa.String(length=200), nullable=True, comment="NULL: about the run"),
         sa.Column("direction", sa.String(length=12), nullable=True, comment="NULL: about the run"),
         sa.Column("reason", sa.String(length=40), nullable=False),
-        sa.Column("evidence", sa.JSON(), nullable=False),
+        sa.Column("evidence", _DOCUMENT, nullable=False),
         sa.Column("opened_at", _INSTANT, nullable=False),
         sa.Column("deadline_at", _INSTANT, nullable=True, comment="NULL: none"),
         sa.Column("assignee", sa.String(length=200), nullable=True, comment="NULL: nobody yet"),
