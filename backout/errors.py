@@ -194,8 +194,9 @@ class LedgerUnavailable(BackoutError):
 
     def __init__(self, *, database: str, problem: str) -> None:
         self.database = database
-        self.problem = problem
-        super().__init__(f"the ledger {database} does not answer: {problem}. Nothing was written; try again.")
+        # Drivers answer in several lines and with punctuation of their own.
+        self.problem = " ".join(problem.split()).rstrip(".?!")
+        super().__init__(f"the ledger {database} does not answer: {self.problem}. Nothing was written; try again.")
 
 
 class MessageRefused(BackoutError):
