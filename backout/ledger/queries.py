@@ -328,19 +328,20 @@ def find_claim(connection: Connection, key: StepKey) -> Claim | None:
     )
 
 
-def next_compensations(connection: Connection, key: StepKey) -> list[StepRecord]:
+def next_compensations(connection: Connection, key: StepKey, *, limit: int = 100) -> list[StepRecord]:
     """Return the compensations of a run that are still to run, in the order of undoing.
 
     Args:
         connection: any.
         key: of a row of the run.
+        limit: the most to return; each compensation asks, and a long rollback must not read all of it each time.
     """
     statement = _STEPS.where(
         step.c.run_id == key.run_id,
         step.c.direction == Direction.COMPENSATION.value,
         step.c.state.in_((StepState.PENDING.value, StepState.READY.value, StepState.RETRY_SCHEDULED.value)),
     ).order_by(step.c.start_order)
-    return [StepRecord(**_values(row, _STEP_ENUMS)) for row in connection.execute(statement)]
+    return [StepRecord(**_values(row, _STEP_ENUMS)) for row in connection.execute(statement.limit(limit))]
 
 
 def _where_key(statement: Select[Any], key: StepKey) -> Select[Any]:

@@ -63,27 +63,28 @@ class Ledger:
         if self._url.get_backend_name() != "sqlite":
             options |= {"pool_size": pool_size, "max_overflow": pool_size, "pool_timeout": 30, "pool_use_lifo": True}
         try:
-            self._engine: Engine = create_engine(self._url, **options)
-            self.dialect: LedgerDialect = dialect_of(self._engine.dialect)
+            self.dialect: LedgerDialect = dialect_of(self._url.get_backend_name())
+            self._engine: Engine = create_engine(self._url, **options, **self.dialect.engine_options)
         except (ImportError, NoSuchModuleError, KeyError) as error:
             raise ConfigurationError(
                 problem=f"the ledger URL {self.shown_url} needs a driver that is not there ({error})",
                 remedy='Supported: "postgresql+psycopg://…" (pip install "backout[postgres]") and "sqlite:///…".',
             ) from error
+        if self._engine.dialect.driver != self.dialect.driver:
+            raise ConfigurationError(
+                problem=f"the ledger URL {self.shown_url} names the driver {self._engine.dialect.driver!r}",
+                remedy=f"The ledger speaks to {self.dialect.name} through {self.dialect.driver!r} only: name that one.",
+            )
         self.dialect.prepare(self._engine)
-        # Both share the pool. Psycopg switches to autocommit without a round trip.
-        self._autocommit: Final = self._engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._reading: Final = (
-            self._autocommit
-            if self.dialect.commits_each_statement
-            else self._engine.execution_options(**{READS_ONLY: True})
-        )
+        # All three share the pool.
+        self._transacting: Final = self._engine.execution_options(**self.dialect.transaction_options)
+        self._reading: Final = self._engine.execution_options(**{READS_ONLY: True})
         _ledgers.add(self)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """Open a transaction; commit at the end, roll back on any exception."""
-        with self._connected(self._engine) as connection, connection.begin():
+        with self._connected(self._transacting) as connection, connection.begin():
             yield connection
 
     @contextmanager
@@ -93,7 +94,7 @@ class Ledger:
         On PostgreSQL that is autocommit: one round trip. Elsewhere it is a transaction.
         """
         if self.dialect.commits_each_statement:
-            with self._connected(self._autocommit) as connection:
+            with self._connected(self._engine) as connection:
                 yield connection
         else:
             with self.transaction() as connection:

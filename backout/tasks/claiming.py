@@ -85,7 +85,8 @@ def _claim(
         return held if held is not None and held.token == token else None
 
     # While the database is away the message waits here, unacknowledged: nothing moves and nothing is lost (R12).
-    return runtime.ledger.persist(claim_once, recognise=recognise, what=f"the claim of {task.name}")
+    # Not `runtime.ledger`: in a worker that started meanwhile that would verify the schema first, and fail the task.
+    return runtime.unverified_ledger.persist(claim_once, recognise=recognise, what=f"the claim of {task.name}")
 
 
 def _own_key(runtime: Runtime, task: Task[..., Any], message: ReceivedMessage) -> _OwnKey:
@@ -93,7 +94,11 @@ def _own_key(runtime: Runtime, task: Task[..., Any], message: ReceivedMessage) -
     function = find_function(task.name)
     if function is None or function.key_function is None or message.key.direction is not Direction.FORWARD:
         return _OwnKey()
-    stored: JsonValue = runtime.ledger.read(lambda connection: queries.load_input(connection, message.key.run_id))
+    stored: JsonValue = runtime.unverified_ledger.persist(
+        lambda: runtime.ledger.read(lambda connection: queries.load_input(connection, message.key.run_id)),
+        recognise=lambda _: None,
+        what=f"the claim of {task.name}",
+    )
     if stored is None:
         return _OwnKey()
     key = function.key_function(from_json(function.schema.argument_types[0], stored))

@@ -122,7 +122,8 @@ def undo_next(connection: LedgerConnection, runtime: Runtime, attempt: Attempt, 
     claim = attempt.claim
     if not _end_compensation(connection, attempt, decision.outcome):
         return None
-    waiting = [step for step in queries.next_compensations(connection, claim.key) if step.state is StepState.PENDING]
+    links = runtime.settings.chain_links
+    waiting = queries.next_compensations(connection, claim.key, limit=links)
     if not waiting:
         steps = queries.list_steps(connection, claim.key.run_id)
         has_failed = any(s.direction is Direction.COMPENSATION and s.state is StepState.FAILED for s in steps)
@@ -130,10 +131,10 @@ def undo_next(connection: LedgerConnection, runtime: Runtime, attempt: Attempt, 
         _finish_rollback(connection, _cause(attempt.plan, steps), claim, outcome)
         return Recorded(consequence=f"the rollback is finished ({outcome.value})")
     transitions.ready_step(connection, waiting[0].key, resend_seconds=runtime.settings.resend_seconds)
-    links = runtime.settings.chain_links
+    rows = [(step.key, step.task_id, step.attempt) for step in waiting]
     return Recorded(
         consequence=f"{waiting[0].step} is undone next",
-        compensations=remaining_chain(connection, attempt.plan, claim.key, links, parent_id=claim.task_id),
+        compensations=chain_messages(attempt.plan, rows, links, parent_id=claim.task_id),
     )
 
 
@@ -207,5 +208,6 @@ def remaining_chain(
     parent_id: TaskId | None,
 ) -> tuple[StepMessage, ...]:
     """Return the chain of all compensations of a run that are still to run; the first one is due."""
-    rows = [(step.key, step.task_id, step.attempt) for step in queries.next_compensations(connection, key)]
+    waiting = queries.next_compensations(connection, key, limit=links)
+    rows = [(step.key, step.task_id, step.attempt) for step in waiting]
     return chain_messages(plan, rows, links, parent_id=parent_id)

@@ -21,6 +21,8 @@ from backout.states import StepState
 from tests.support.ledgers import LEASE_SECONDS, claim, create_run, key_of, read_step, try_claim
 from tests.support.waiting import wait_until
 
+WAITING = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+
 
 @pytest.fixture
 def ledger(postgres_url: str) -> Iterator[Ledger]:
@@ -53,39 +55,38 @@ def test_taken_key_is_an_integrity_error(ledger: Ledger) -> None:
 def test_dead_connection_is_told_and_leaves_the_pool(ledger: Ledger) -> None:
     """An attempt that finds a dead connection is repeated on a live one."""
     key = key_of(create_run(ledger))
-    with pytest.raises(DBAPIError) as raised, ledger.change() as connection:
+    with ledger.change() as connection:
         killed = backend_of(connection)
         with ledger.transaction() as other:
             other.execute(text("SELECT pg_terminate_backend(:killed)"), {"killed": killed})
-        claim_on(connection, key)
+        with pytest.raises(DBAPIError) as raised:
+            claim_on(connection, key)
     assert raised.value.connection_invalidated
     with ledger.change() as connection:
         assert backend_of(connection) != killed
         assert claim_on(connection, key) is not None
 
 
-def test_cut_off_statement_gives_up_its_connection(ledger: Ledger) -> None:
-    """Nobody gets a connection on which a statement was left in the middle by a signal."""
+def test_cut_off_statement_gives_up_its_connection(ledger: Ledger, postgres_url: str) -> None:
+    """Nobody gets a connection on which a signal left a statement in the middle."""
     key = key_of(create_run(ledger))
-    with ledger.transaction() as holder:
+    with ledger.transaction() as holder, ledger.change() as connection:
         claim_on(holder, key)
-        with pytest.raises(KeyboardInterrupt), ledger.change() as connection:
-            cut_off = backend_of(connection)
-            interrupting = threading.Thread(target=interrupt_waiting, args=(ledger,))
-            interrupting.start()
+        cut_off = backend_of(connection)
+        interrupting = threading.Thread(target=interrupt_waiting, args=(postgres_url,))
+        interrupting.start()
+        with pytest.raises(KeyboardInterrupt):
             claim_on(connection, key)
         interrupting.join()
     with ledger.change() as first, ledger.change() as second:
         assert cut_off not in (backend_of(first), backend_of(second))
 
 
-def interrupt_waiting(ledger: Ledger) -> None:
-    waiting = text(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
-    # Connections of its own, so that the pool holds no more than the test looks at.
-    watching = Ledger(ledger._url.render_as_string(hide_password=False), pool_size=1)
-    wait_until(lambda: watching.read(lambda connection: connection.execute(waiting).scalar_one()), 10, "it waits")
+def interrupt_waiting(url: str) -> None:
+    """Interrupt the main thread once its statement stands in the queue for a lock."""
+    # A pool of its own, so that the ledger's pool holds no more than the test looks at.
+    watching = Ledger(url)
+    wait_until(lambda: watching.read(lambda connection: connection.execute(WAITING).scalar_one()), 10, "it waits")
     watching.dispose()
     os.kill(os.getpid(), signal.SIGINT)
 
@@ -106,16 +107,14 @@ def test_transaction_after_a_change_on_the_same_connection_is_no_autocommit(ledg
     with ledger.transaction() as connection:
         assert backend_of(connection) == backend
         assert connection.execute(text("SHOW transaction_isolation")).scalar_one() == "read committed"
-        driver = connection.connection.driver_connection
-        assert driver is not None
-        assert not driver.autocommit
+        assert connection.connection.driver_connection.autocommit is False  # type: ignore[union-attr]  # it has one
 
 
 def test_in_over_parameters_is_refused() -> None:
     """The text of a compiled statement never depends on its parameters."""
     statement = select(step.c.run_id).where(step.c.state.in_(bindparam("b_states", expanding=True)))
     with pytest.raises(ValueError, match="b_states"):
-        DriverStatement.compile(statement, postgresql.dialect())
+        DriverStatement.compile(statement, postgresql.dialect())  # type: ignore[no-untyped-call]  # it has no types
 
 
 def test_constant_that_needs_quotes_is_refused() -> None:

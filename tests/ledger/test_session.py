@@ -292,3 +292,9 @@ def kill_connections(ledger: Ledger) -> None:
             )
         )
     other.dispose()
+
+
+def test_another_driver_of_a_known_database_is_refused() -> None:
+    """The ledger hands statements straight to its driver, so it names the one that it knows (no connection is made)."""
+    with pytest.raises(ConfigurationError, match="pysqlite_numeric"):
+        Ledger("sqlite+pysqlite_numeric:///x.db")

@@ -15,7 +15,7 @@ from backout.ledger.models import entry, run, step
 from backout.ledger.records import Claim, RunFacts, StepKey
 from backout.ledger.transitions.parts import (
     ENGINE,
-    STEP_KEY,
+    MATCHED,
     bind,
     claimed_step,
     ended,
@@ -34,7 +34,8 @@ CLOCK_SLACK_SECONDS: Final = 1.0
 
 
 _CLAIMED_COLUMNS: Final = (
-    *STEP_KEY,
+    step.c.step,
+    step.c.attempt,
     step.c.lost_attempts,
     step.c.start_order,
     step.c.idempotency_key,
@@ -164,13 +165,13 @@ _RELEASE: Final = Change(
     guard=claimed_step("release_claim").values(
         {**_lost(StepState.READY), "sends": 0, "sweep_at": after(seconds("sweep")), "error": bind(step.c.error)},
     ),
-    returning=STEP_KEY,
+    returning=MATCHED,
     rows=(step_entry(Event.CLAIM_RELEASED, reason=bind(entry.c.reason)),),
     run_update=this_run().values(attempt_count=run.c.attempt_count + 1),
 )
 _DOUBT: Final = Change(
     guard=claimed_step("doubt_step").values({**_lost(StepState.IN_DOUBT), "error": bind(step.c.error)}),
-    returning=STEP_KEY,
+    returning=MATCHED,
     rows=(step_entry(Event.STEP_IN_DOUBT, reason=bind(entry.c.reason)),),
     run_update=this_run().values(attempt_count=run.c.attempt_count + 1, error_summary=forward_error()),
 )

@@ -15,10 +15,11 @@ from backout.ledger.models import entry, run, step
 from backout.ledger.records import Claim, StepKey
 from backout.ledger.transitions.parts import (
     ENGINE,
-    STEP_KEY,
+    MATCHED,
     bind,
     key_is,
     key_parameters,
+    one_of,
     seconds,
     step_entry,
     this_run,
@@ -34,7 +35,7 @@ _EXTERNAL_ID: Final = Change(
     guard=update(step)
     .where(key_is(), step.c.state == StepState.RUNNING.value, step.c.claim_token == bind(step.c.claim_token))
     .values(external_ids=merged(step.c.external_ids, _ADDITION)),
-    returning=STEP_KEY,
+    returning=MATCHED,
     rows=(step_entry(Event.EXTERNAL_ID_RECORDED, detail=bind(entry.c.detail)),),
     run_update=this_run().values(external_ids=merged(run.c.external_ids, _ADDITION)),
 )
@@ -136,7 +137,7 @@ def extend_claim(connection: Connection, claim: Claim, *, lease_seconds: float) 
 
 _RESEND: Final = Change(
     guard=update(step)
-    .where(key_is(), step.c.state.in_((StepState.READY.value, StepState.RETRY_SCHEDULED.value)))
+    .where(key_is(), one_of(step.c.state, (StepState.READY, StepState.RETRY_SCHEDULED)))
     .values(
         sends=step.c.sends + 1,
         task_id=bind(step.c.task_id),
@@ -147,7 +148,7 @@ _RESEND: Final = Change(
             * seconds("spread"),
         ),
     ),
-    returning=(*STEP_KEY, step.c.sends),
+    returning=MATCHED,
     rows=(step_entry(Event.MESSAGE_RESENT, reason=bind(entry.c.reason), attempt=null()),),
 )
 

@@ -17,7 +17,7 @@ from backout.ledger.models import entry, run, step
 from backout.ledger.records import Claim
 from backout.ledger.transitions.parts import (
     ENGINE,
-    STEP_KEY,
+    MATCHED,
     bind,
     claimed_step,
     ended,
@@ -86,7 +86,7 @@ def _forward_change(arrow: str, *, is_last: bool) -> Change:
         )
         return Change(
             guard=claimed_step(arrow).values(_outcome_values(arrow)),
-            returning=STEP_KEY,
+            returning=MATCHED,
             rows=tuple(rows),
             run_update=closing,
         )
@@ -112,7 +112,7 @@ def _forward_change(arrow: str, *, is_last: bool) -> Change:
     )
     return Change(
         guard=claimed_step(arrow).values(_outcome_values(arrow)),
-        returning=STEP_KEY,
+        returning=MATCHED,
         rows=(*rows, following, ready),
         run_update=this_run().values(**run_values),
     )
@@ -255,7 +255,7 @@ def pass_failed_step(
 
 _FAIL: Final = Change(
     guard=claimed_step("fail_step").values(_outcome_values("fail_step")),
-    returning=STEP_KEY,
+    returning=MATCHED,
     rows=(step_entry(Event.STEP_FAILED, reason=bind(entry.c.reason), detail=bind(entry.c.detail)),),
     run_update=this_run().values(attempt_count=run.c.attempt_count + 1),
 )
@@ -295,7 +295,7 @@ _RETRY: Final = Change(
             "sends": bind(step.c.sends),
         },
     ),
-    returning=STEP_KEY,
+    returning=MATCHED,
     rows=(step_entry(Event.RETRY_SCHEDULED, reason=bind(entry.c.reason), detail=bind(entry.c.detail)),),
     run_update=this_run().values(
         attempt_count=run.c.attempt_count + 1,

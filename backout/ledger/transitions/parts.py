@@ -7,12 +7,13 @@ Lock order everywhere: step rows by position, then the run.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from sqlalchemy import BindParameter, Column, ColumnElement, Float, Update, and_, bindparam, case, null, update
 
 from backout.events import Event
-from backout.ledger.change import Matched, NewRow
+from backout.ledger.change import Matched, NewRow, constant
 from backout.ledger.dialects import now
 from backout.ledger.models import entry, run, step
 from backout.ledger.records import StepKey
@@ -52,11 +53,16 @@ def key_parameters(key: StepKey) -> dict[str, Any]:
     }
 
 
+def one_of(column: Column[Any], states: Iterable[str]) -> ColumnElement[bool]:
+    """Match a column with any of some states; as constants, so that the statement's text is always the same."""
+    return column.in_([constant(state) for state in sorted(states)])
+
+
 def claimed_step(arrow: str) -> Update:
     """Return the start of an arrow that only the holder of the claim may walk: by token, not by time (R3)."""
     return update(step).where(
         key_is(),
-        step.c.state.in_(sources(arrow)),
+        one_of(step.c.state, sources(arrow)),
         step.c.claim_token == bind(step.c.claim_token),
     )
 
@@ -79,7 +85,7 @@ def this_run(arrow: str | None = None) -> Update:
     """Return an UPDATE of the run; with an arrow, only from a state that the arrow may start from."""
     statement = update(run).where(run.c.id == bind(step.c.run_id))
     if arrow is not None:
-        statement = statement.where(run.c.state.in_(sources(arrow)))
+        statement = statement.where(one_of(run.c.state, sources(arrow)))
     return statement.values(updated_at=now())
 
 
@@ -121,4 +127,5 @@ def _entry(event: Event) -> dict[str, Any]:
     }
 
 
-STEP_KEY: Final = (step.c.run_id, step.c.round, step.c.position, step.c.direction, step.c.step, step.c.attempt)
+MATCHED: Final = (step.c.run_id,)
+"""What most arrows want to know of the matched row: that there was one."""

@@ -17,12 +17,13 @@ from backout.ledger.models import entry, run, step
 from backout.ledger.records import Claim, StepKey
 from backout.ledger.transitions.parts import (
     ENGINE,
-    STEP_KEY,
+    MATCHED,
     bind,
     claimed_step,
     ended,
     key_is,
     key_parameters,
+    one_of,
     seconds,
     step_entry,
     this_run,
@@ -112,13 +113,13 @@ _SUCCEED: Final = Change(
     guard=claimed_step("succeed_step").values(
         {**ended(StepState.SUCCEEDED), "output": bind(step.c.output), "error": null()},
     ),
-    returning=STEP_KEY,
+    returning=MATCHED,
     rows=(step_entry(Event.STEP_SUCCEEDED),),
     run_update=this_run().values(attempt_count=run.c.attempt_count + 1, operator_state=bind(run.c.operator_state)),
 )
 _SKIP: Final = Change(
     guard=claimed_step("skip_step").values(ended(StepState.SKIPPED)),
-    returning=STEP_KEY,
+    returning=MATCHED,
     rows=(step_entry(Event.STEP_SKIPPED, reason=bind(entry.c.reason)),),
     run_update=this_run().values(attempt_count=run.c.attempt_count + 1, operator_state=bind(run.c.operator_state)),
 )
@@ -154,16 +155,16 @@ def skip_compensation(connection: Connection, claim: Claim, *, reason: str, oper
 
 _UNDO: Final = Change(
     guard=update(step)
-    .where(key_is(), step.c.state.in_(sources("undo_step")))
+    .where(key_is(), one_of(step.c.state, sources("undo_step")))
     .values(state=StepState.UNDONE.value, exclusive_key=null()),
-    returning=STEP_KEY,
+    returning=MATCHED,
     rows=(step_entry(Event.STEP_UNDONE),),
 )
 _READY: Final = Change(
     guard=update(step)
-    .where(key_is(), step.c.state.in_(sources("ready_step")))
+    .where(key_is(), one_of(step.c.state, sources("ready_step")))
     .values(state=StepState.READY.value, sends=1, sweep_at=after(seconds("resend")), dispatched_at=now()),
-    returning=STEP_KEY,
+    returning=MATCHED,
     rows=(step_entry(Event.STEP_READY, attempt=null()),),
 )
 

@@ -1,0 +1,1 @@
+"""How fast backout is, beside what people use today: `make bench`."""
