@@ -11,7 +11,7 @@ from tests.support.stack import Stack
 from tests.support.waiting import wait_until
 
 SECONDS = 20.0
-PAUSE_SECONDS = 0.2
+PROBE = "watcher-probe"
 
 
 class Watcher:
@@ -39,26 +39,23 @@ class Watcher:
 
 @contextmanager
 def watching(stack: Stack) -> Iterator[Watcher]:
-    """Watch a stack's task events inside the block, as Flower does."""
+    """Watch a stack's events inside the block, as Flower does; nothing that happens inside is missed."""
     watcher = Watcher()
-    with stack.app.connection_for_read() as connection:
+    with stack.app.connection_for_read() as connection, stack.app.events.default_dispatcher() as dispatcher:
         receiver = stack.app.events.Receiver(connection, handlers={"*": watcher.events.append})
-        is_consuming = threading.Event()
-        receiver.on_consume_ready = lambda *_, **__: is_consuming.set()
-
-        def watch() -> None:
-            # Ends with the receiver's own flag; looks at it after each pause.
-            while not receiver.should_stop:
-                try:
-                    receiver.capture(limit=None, timeout=PAUSE_SECONDS, wakeup=False)
-                except TimeoutError:
-                    continue
-
-        thread = threading.Thread(target=watch, daemon=True)
+        thread = threading.Thread(target=lambda: receiver.capture(wakeup=False), daemon=True)
         thread.start()
-        assert is_consuming.wait(SECONDS), "the receiver of events does not start"
+
+        def is_heard() -> bool:
+            # The broker says nothing about when a subscription holds.
+            dispatcher.send(PROBE)
+            return any(event["type"] == PROBE for event in list(watcher.events))
+
+        wait_until(is_heard, SECONDS, "the watcher hears events")
         try:
             yield watcher
         finally:
             receiver.should_stop = True
+            # The receiver looks at its flag after each event.
+            dispatcher.send(PROBE)
             thread.join(SECONDS)

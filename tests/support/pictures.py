@@ -110,7 +110,16 @@ def review_record(reason: ReviewReason, row: StepRecord, **values: Any) -> Revie
     }
     about: dict[str, Any] = {"position": row.position, "step": row.step, "direction": row.direction}
     return ReviewRecord(
-        **{**defaults, **about, "id": 7, "run_id": RUN_ID, "round": 1, "reason": reason, "opened_at": at(10), **values}
+        **{
+            **defaults,
+            **about,
+            "id": 7,
+            "run_id": RUN_ID,
+            "round": 1,
+            "reason": reason,
+            "opened_at": at(10),
+            **values,
+        }
     )
 
 

@@ -243,7 +243,7 @@ class Stack:
         return sum(worker.log_path.read_text().count(f"[{task_id}] received") for worker in self.workers)
 
     def wait_until_idle(self) -> None:
-        """Wait until no message waits for the workers, and none is being worked on."""
+        """Wait until no message waits for the workers, and none that was delivered is being worked on."""
         wait_until(lambda: not self.messages() and not self.unacknowledged(), SETTLE_SECONDS, "all messages are done")
 
 

@@ -175,7 +175,10 @@ def test_worker_steps_are_added_once(app: Celery, sqlite_url: str) -> None:
     for _ in range(3):
         backout.install(app, database_url=sqlite_url)
     assert sorted(step.__name__ for step in app.steps["worker"]) == sorted(
-        (LedgerCheck.__name__, SweeperProcess.__name__)
+        (
+            LedgerCheck.__name__,
+            SweeperProcess.__name__,
+        )
     )
 
 

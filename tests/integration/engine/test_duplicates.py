@@ -57,6 +57,7 @@ def test_messages_of_a_finished_run_do_nothing(stack: Stack, script: dict[str, l
     for row in rows:
         for _ in range(COPIES):
             stack.send_step(pipelines.ORDER, row)
+        wait_until(lambda row=row: stack.count_deliveries(row.task_id) > COPIES, 15, "they are delivered")  # type: ignore[misc]
     stack.wait_until_idle()
     assert stack.world.calls(handle.id) == calls
     assert handle.status() == before

@@ -14,6 +14,7 @@ from backout.ledger.models import entry, run, step
 from tests.support.apps import pipelines
 from tests.support.events import watching
 from tests.support.stack import Stack
+from tests.support.waiting import wait_until
 
 TASK = f"{pipelines.__name__}.goods"
 
@@ -93,15 +94,15 @@ def test_message_that_nobody_understands_is_recorded(
     assert refused.run_id is None
     for said in (*arguments, *keywords.values()):
         assert repr(said) in refused.detail["message"]
-    stack.wait_until_idle()
 
 
 def test_message_of_a_run_that_is_not_there_is_recorded(stack: Stack) -> None:
     """A message whose run the ledger does not have runs nothing and is kept as an entry that names the run."""
     task_id, message = str(uuid.uuid4()), body()
     stack.app.send_task(TASK, kwargs=message, task_id=task_id, ignore_result=True)
-    stack.wait_until_idle()
-    (refused,) = (row for row in stack.refusals() if row.detail["task_id"] == task_id)
+    (refused,) = wait_until(
+        lambda: [row for row in stack.refusals() if row.detail["task_id"] == task_id], 15, "the message is recorded"
+    )
     assert refused.run_id == message["backout_step"]["run"]
     assert stack.world.calls(refused.run_id) == []
 
