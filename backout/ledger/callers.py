@@ -72,8 +72,14 @@ def _session_committed(session: Session) -> None:
 
 def _session_rolled_back(session: Session, previous: Any) -> None:
     waiting = session.info[_SESSION_KEY]
-    # A savepoint takes back what was enqueued inside it; the outer transaction takes back everything.
-    waiting[:] = [item for item in waiting if previous.nested and item[0] is not previous]
+    # A savepoint takes back what was enqueued inside it, also in inner ones; the outer transaction everything.
+    waiting[:] = [item for item in waiting if previous.nested and not _is_inside(item[0], previous)]
+
+
+def _is_inside(transaction: Any, outer: Any) -> bool:
+    while transaction is not None and transaction is not outer:
+        transaction = transaction.parent
+    return transaction is outer
 
 
 class _Waiting:
@@ -82,6 +88,16 @@ class _Waiting:
     def __init__(self) -> None:
         self.open: list[Callback] = []
         self.committed: list[Callback] = []
+        self.savepoints: list[int] = []
+        """For each open savepoint, outermost first, the number of callbacks that waited when it began."""
+
+    def end_savepoint(self) -> int:
+        """Forget the innermost savepoint; return how many callbacks are older than it.
+
+        SQLAlchemy tells a savepoint's name at its end only, so they are taken to nest. One that nobody told us of began
+        before the first callback: none is older.
+        """
+        return self.savepoints.pop() if self.savepoints else 0
 
     def run(self) -> None:
         callbacks, self.committed = self.committed, []
@@ -101,6 +117,9 @@ def _after_connection_commit(connection: Connection, callback: Callback) -> None
         event.listen(connection, "commit", _connection_commits)
         event.listen(connection, "rollback", _connection_rolls_back)
         event.listen(connection, "begin", _connection_begins)
+        event.listen(connection, "savepoint", _savepoint_begins)
+        event.listen(connection, "release_savepoint", _savepoint_ends)
+        event.listen(connection, "rollback_savepoint", _savepoint_rolls_back)
     _by_driver[id(connection.connection.dbapi_connection)] = waiting
     pool = connection.engine.pool
     if pool not in _pools:
@@ -120,7 +139,23 @@ def _connection_rolls_back(connection: Connection) -> None:
 
 
 def _connection_begins(connection: Connection) -> None:
-    _by_connection[connection].run()
+    waiting = _by_connection[connection]
+    waiting.savepoints.clear()
+    waiting.run()
+
+
+def _savepoint_begins(connection: Connection, _name: str | None) -> None:
+    waiting = _by_connection[connection]
+    waiting.savepoints.append(len(waiting.open))
+
+
+def _savepoint_ends(connection: Connection, _name: str, _context: None) -> None:
+    _by_connection[connection].end_savepoint()
+
+
+def _savepoint_rolls_back(connection: Connection, _name: str, _context: None) -> None:
+    waiting = _by_connection[connection]
+    del waiting.open[waiting.end_savepoint() :]
 
 
 def _given_back(driver_connection: Any, _record: Any) -> None:
