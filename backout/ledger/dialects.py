@@ -6,6 +6,8 @@ the same parts one after the other inside a transaction.
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Mapping
 from functools import cache, lru_cache
 from typing import Any, Final, cast
@@ -34,6 +36,9 @@ from backout.ledger.models import Instant
 
 READS_ONLY: Final = "backout_reads_only"
 """Execution option of a connection that changes nothing."""
+
+LOCK_SECONDS: Final = 30
+"""How long SQLite waits for another process's lock."""
 
 Parameters = Mapping[str, Any]
 RowValues = Mapping[str, Any]
@@ -145,8 +150,8 @@ class SQLite:
         @event.listens_for(engine, "connect")
         def _connect(connection: Any, _record: Any) -> None:
             connection.isolation_level = None
-            connection.execute("PRAGMA busy_timeout = 30000")
-            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA busy_timeout = {LOCK_SECONDS * 1000}")
+            _switch_to_wal(connection)
             connection.execute("PRAGMA synchronous = FULL")
 
         @event.listens_for(engine, "begin")
@@ -174,6 +179,23 @@ class SQLite:
     def insert_new(self, table: Table, returning: Column[Any]) -> Insert:
         """Return an INSERT that does nothing, and returns no row, when a unique index has the row already."""
         return sqlite.insert(table).on_conflict_do_nothing().returning(returning)
+
+
+def _switch_to_wal(connection: Any) -> None:
+    """Switch a database file to write-ahead logging, once for ever.
+
+    SQLite answers "locked" at once, without waiting, when several processes switch a new file at the same time.
+    """
+    ends_at = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > ends_at:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _run_known(connection: Connection, statement: Update | Insert, known: Parameters) -> int:

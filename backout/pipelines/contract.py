@@ -98,7 +98,7 @@ class RetryRule:
             chance: a number from 0 to 1 that places the delay inside the jitter: 0.5 is the middle.
         """
         middle = min(self.delay_seconds * self._growth(retry), self.max_delay_seconds)
-        return min(max(0.0, middle * (1 + self.jitter * (2 * chance - 1))), self.max_delay_seconds)
+        return min(max(0.0, middle + middle * self.jitter * (2 * chance - 1)), self.max_delay_seconds)
 
     def _growth(self, retry: int) -> float:
         match self.backoff:

@@ -39,6 +39,8 @@ def start_demo(place: Path, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "backout", "demo", "--fast", *options],
         env=demo_environment(place),
+        # Elsewhere than in the checkout, so that the commands it suggests work from anywhere.
+        cwd=place,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

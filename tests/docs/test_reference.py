@@ -6,11 +6,12 @@ import re
 from pathlib import Path
 
 from backout import BackoutError
+from backout.cli.demo.worker import WorkerFailed
 from backout.settings import Settings
 from backout.testing.servers import ServerUnavailable
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
-OPTIONAL = {ServerUnavailable}
+OPTIONAL = {ServerUnavailable, WorkerFailed}
 """Errors of parts that are not always imported."""
 
 

@@ -26,18 +26,40 @@ def test_late_answer_is_an_entry_and_not_the_outcome(stack: Stack) -> None:
         stack.world.open(gate)
     finally:
         os.kill(frozen, signal.SIGCONT)
-
-    def late_results() -> list[object]:
-        return [entry for entry in handle.entries() if entry.event is Event.LATE_RESULT]
-
-    wait_until(late_results, 15, "the frozen attempt has answered")
-    (late,) = (entry for entry in handle.entries() if entry.event is Event.LATE_RESULT)
+    (late,) = wait_until(
+        lambda: [entry for entry in handle.entries() if entry.event is Event.LATE_RESULT], 15, "it has answered"
+    )
     assert late.attempt == 1
     assert late.detail == {"outcome": "Succeeded", "output": {"step": "money", "attempt": 1}}
     assert stack.step(handle, "money") == before
     assert before.attempt == 2
     assert before.output == {"step": "money", "attempt": 2}
     assert handle.status().state is RunState.SUCCEEDED
+    assert stack.world.effects(handle.id) == ["goods", "money", "parcel"]
+    assert_entries_explain(handle)
+
+
+def test_late_answer_does_not_end_the_attempt_that_has_the_claim_now(stack: Stack) -> None:
+    """An answer that comes while a newer attempt runs is kept as an entry, and the newer attempt goes on."""
+    handle = stack.start(pipelines.ORDER, {"money": ["hold:older", "hold:newer"]})
+    wait_until(lambda: stack.world.is_reached("older"), 15, "the first attempt runs")
+    frozen = stack.world.lines(handle.id)[-1].pid
+    os.kill(frozen, signal.SIGSTOP)
+    try:
+        wait_until(lambda: stack.world.is_reached("newer"), 15, "the second attempt runs")
+        stack.world.open("older")
+    finally:
+        os.kill(frozen, signal.SIGCONT)
+    late = wait_until(
+        lambda: [entry for entry in handle.entries() if entry.event is Event.LATE_RESULT], 15, "the first has answered"
+    )
+    assert [entry.attempt for entry in late] == [1]
+    row = stack.step(handle, "money")
+    assert (row.state.value, row.attempt, row.output) == ("running", 2, None)
+    assert stack.states(handle) == {"goods": "succeeded", "money": "running"}
+    stack.world.open("newer")
+    assert stack.settle(handle).state is RunState.SUCCEEDED
+    assert stack.step(handle, "money").output == {"step": "money", "attempt": 2}
     assert stack.world.effects(handle.id) == ["goods", "money", "parcel"]
     assert_entries_explain(handle)
 

@@ -191,10 +191,11 @@ def test_irreversible_step_that_did_not_happen_stops_no_rollback(stack: Stack) -
 
 
 def test_rollback_longer_than_a_chain_is_continued(stack: Stack) -> None:
-    """Compensations beyond the length of one chain follow in the next chain, in order, each once."""
+    """Compensations beyond the length of one chain follow in the next chain, in order; each message is sent once."""
     handle, run = stack.run(pipelines.LONG, {"room8": ["fail"]})
     rooms = list(pipelines.LONG_NAMES)
     assert run.state is RunState.ROLLED_BACK
     assert stack.world.calls(handle.id) == [*rooms, *(f"undo {room}" for room in reversed(rooms))]
     assert not [entry for entry in handle.entries() if entry.event is Event.MESSAGE_RESENT]
+    assert [stack.count_deliveries(row.task_id) for row in handle.steps()] == [1] * 2 * len(rooms)
     assert_entries_explain(handle)
