@@ -12,9 +12,11 @@ from typing import Any
 import click
 
 from backout.cli.door import find_app
-from backout.errors import ConfigurationError
+from backout.errors import ConfigurationError, LedgerUnavailable
 from backout.tasks.runtime import runtime_of
 from backout.tasks.sweeper import run_sweeper, sweep_once
+
+logger = logging.getLogger(__name__)
 
 
 @click.command("sweep")
@@ -39,8 +41,11 @@ def sweep(ctx: click.Context, once: bool, parent: int | None) -> None:
     if once:
         click.echo(str(sweep_once(runtime)))
         return
-    # Verified before the loop: a wrong schema is no outage to wait for.
-    _ = runtime.ledger
+    try:
+        # Verified before the loop: a wrong schema is no outage to wait for.
+        _ = runtime.ledger
+    except LedgerUnavailable as error:
+        logger.warning("backout: %s The sweeper starts and waits for it.", error)
     should_stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: should_stop.set())

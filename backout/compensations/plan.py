@@ -79,9 +79,7 @@ def plan_rollback(plan: Plan, steps: Sequence[StepRecord]) -> RollbackPlan:
     started.sort(key=lambda step: (step.round, step.start_order), reverse=True)
     undos = tuple(_plan_one(plan.steps[step.position], step) for step in started)
     blocking = (
-        line.forward
-        for line in undos
-        if line.contract.recovery is RecoveryKind.IRREVERSIBLE and may_have_happened(line.forward)
+        line.forward for line in undos if line.contract.recovery is RecoveryKind.IRREVERSIBLE and line.undo is Undo.KEEP
     )
     return RollbackPlan(undos=undos, blocked_by=next(blocking, None))
 
@@ -95,6 +93,11 @@ def may_have_happened(step: StepRecord) -> bool:
     return step.state in (StepState.SUCCEEDED, StepState.IN_DOUBT)
 
 
+def is_reused(contract: StepContract, step: StepRecord) -> bool:
+    """Return whether a success is another run's, whose result was taken: the key is held by the run that did it."""
+    return contract.has_own_key and step.state is StepState.SUCCEEDED and step.exclusive_key is None
+
+
 def _plan_one(contract: StepContract, step: StepRecord) -> PlannedUndo:
     undo, reason = _decide(contract, step)
     return PlannedUndo(forward=step, contract=contract, undo=undo, reason=reason)
@@ -105,6 +108,8 @@ def _decide(contract: StepContract, step: StepRecord) -> tuple[Undo, str]:
         return Undo.SKIP, "the step itself was skipped"
     if not may_have_happened(step):
         return Undo.SKIP, "the step said that nothing happened"
+    if is_reused(contract, step):
+        return Undo.SKIP, "another run did it, under the same idempotency key"
     match contract.recovery:
         case RecoveryKind.COMPENSATE:
             return Undo.COMPENSATE, contract.compensation.action if contract.compensation else ""

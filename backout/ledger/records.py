@@ -103,6 +103,7 @@ class StepRecord:
     external_ids: Mapping[str, str]
     error: Mapping[str, Any] | None
     next_retry_at: datetime | None
+    exclusive_key: str | None = None
     sends: int
     sweep_at: datetime | None
     dispatched_at: datetime | None

@@ -156,6 +156,19 @@ class Ledger:
                 if known is not None:
                     return known
 
+    def read_patiently(self, query: Callable[[Connection], T], *, what: str) -> T:
+        """Run a query; wait as long as the database is away. `what` is for the log."""
+        return self.persist(lambda: self.read(query), recognise=lambda _: None, what=what)
+
+    def write_patiently(self, write: Callable[[Connection], T], *, what: str) -> T:
+        """Run a write that does no harm when it is done twice, in a `change` scope; wait as `read_patiently`."""
+
+        def once() -> T:
+            with self.change() as connection:
+                return write(connection)
+
+        return self.persist(once, recognise=lambda _: None, what=what)
+
     def dispose(self, *, close: bool = True) -> None:
         """Forget all connections; with `close=False` leave them open, because another process uses them."""
         self._engine.dispose(close=close)

@@ -81,7 +81,8 @@ def _compensation_context(runtime: Runtime, work: Work) -> CompensationContext:
         cause, requested_by = queries.find_rollback_cause(connection, claim.key.run_id)
         return forward, cause, requested_by
 
-    forward, cause, requested_by = runtime.ledger.read(read)
+    # An outage is no failure of the compensation: it waits, at most until its timeout.
+    forward, cause, requested_by = runtime.ledger.read_patiently(read, what=f"the context of {claim.step}")
     if forward is None:
         message = f"run {claim.key.run_id} has a compensation of {claim.step} and no such step"
         raise LookupError(message)

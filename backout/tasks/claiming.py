@@ -94,9 +94,8 @@ def _own_key(runtime: Runtime, task: Task[..., Any], message: ReceivedMessage) -
     function = find_function(task.name)
     if function is None or function.key_function is None or message.key.direction is not Direction.FORWARD:
         return _OwnKey()
-    stored: JsonValue = runtime.unverified_ledger.persist(
-        lambda: runtime.ledger.read(lambda connection: queries.load_input(connection, message.key.run_id)),
-        recognise=lambda _: None,
+    stored: JsonValue = runtime.unverified_ledger.read_patiently(
+        lambda connection: queries.load_input(connection, message.key.run_id),
         what=f"the claim of {task.name}",
     )
     if stored is None:
@@ -113,23 +112,28 @@ def _meet_key_holder(
 ) -> Taken | None:
     """Take the result of the run that holds the key, or wait until that run has one."""
     exclusive = own_key.exclusive or ""
-    holder = runtime.ledger.read(lambda connection: queries.find_key_holder(connection, exclusive))
+    what = f"the claim of {task.name}"
+    holder = runtime.ledger.read_patiently(lambda where: queries.find_key_holder(where, exclusive), what=what)
     if holder is None or holder.state is not StepState.SUCCEEDED:
-        with runtime.ledger.change() as connection:
-            transitions.postpone_step(connection, message.key, seconds_from_now=KEY_BUSY_SECONDS)
+        runtime.ledger.write_patiently(
+            lambda where: transitions.postpone_step(where, message.key, seconds_from_now=KEY_BUSY_SECONDS),
+            what=what,
+        )
         logger.info("backout: %s of run %s waits for the run that holds its key", task.name, message.key.run_id)
         return None
     claim = _claim(runtime, task, message, new_claim_token(), _OwnKey(key=own_key.key))
     if claim is None:
         return None
-    with runtime.ledger.change() as connection:
-        transitions.record_fact(
-            connection,
+    runtime.ledger.write_patiently(
+        lambda where: transitions.record_fact(
+            where,
             claim,
             event=Event.RESULT_REUSED,
             reason=f"run {holder.run_id} succeeded under the same idempotency key",
             detail={"run_id": holder.run_id},
-        )
+        ),
+        what=what,
+    )
     return Taken(claim=claim, reused=holder)
 
 

@@ -81,7 +81,11 @@ class StepContext:
             OutputMissing: the step has not succeeded in this run, or was undone.
         """
         name = step if isinstance(step, str) else step.name
-        record = self._ledger.read(lambda connection: queries.find_output(connection, self.run_id, name))
+        # An outage is no failure of the step: it waits, at most until its timeout.
+        record = self._ledger.read_patiently(
+            lambda where: queries.find_output(where, self.run_id, name),
+            what=f"the output of {name}",
+        )
         if record is None:
             raise OutputMissing(run_id=self.run_id, step=name)
         return typed_output(step if isinstance(step, Step) else None, record)

@@ -95,7 +95,9 @@ def _receive(
 
 def _pass_by(task: Task[..., Any], runtime: Runtime, message: ReceivedMessage) -> str:
     """End a message that has nothing to do: done already, somebody else's, too early, or of a run that is not there."""
-    found = runtime.ledger.read(lambda connection: queries.find_step(connection, message.key))
+    found = runtime.ledger.read_patiently(
+        lambda where: queries.find_step(where, message.key), what=f"a look at {task.name}"
+    )
     if found is None:
         _write(
             runtime,
@@ -127,7 +129,11 @@ def _load(runtime: Runtime, task: Task[..., Any], taken: Taken) -> Work:
     """
     claim = taken.claim
     try:
-        plan = runtime.plan_of(claim.key.run_id, claim.run.definition_digest)
+        plan = runtime.ledger.persist(
+            lambda: runtime.plan_of(claim.key.run_id, claim.run.definition_digest),
+            recognise=lambda _: None,
+            what=f"the plan of run {claim.key.run_id}",
+        )
         contract = direction_contract(plan.steps[claim.key.position], claim.key.direction)
         function = find_function(contract.task)
         if function is None:
@@ -276,9 +282,5 @@ def _keep_late_result(runtime: Runtime, claim: Claim, outcome: Outcome) -> None:
 
 
 def _write(runtime: Runtime, write: Callable[[LedgerConnection], None]) -> None:
-    def once() -> None:
-        with runtime.ledger.change() as connection:
-            write(connection)
-
     # Nothing is dropped: the entry waits for the database. Written twice it would do no harm.
-    runtime.ledger.persist(once, recognise=lambda _: None, what="an entry")
+    runtime.ledger.write_patiently(write, what="an entry")

@@ -265,3 +265,15 @@ def test_way_is_blocked_exactly_by_an_irreversible_step_that_may_have_happened(
     )
     candidates = expected(as_if, rows)
     assert plan_rollback(plan, rows).blocked_by == (candidates[0] if candidates else None)
+
+
+def test_result_of_another_run_is_not_undone_and_blocks_nothing() -> None:
+    """A success whose key this run does not hold was taken from another run: only that run may undo it."""
+    keyed = contract("charge_once", has_own_key=True, **undoing("refund the charge"))
+    shipped = contract("ship_once", has_own_key=True, recovery=RecoveryKind.IRREVERSIBLE, recovery_reason="gone")
+    plan = plan_of(keyed, shipped)
+    rollback = plan_rollback(plan, [forward(plan, 0), forward(plan, 1)])
+    assert (undone(rollback), rollback.blocked_by) == ([], None)
+    own = [forward(plan, 0, exclusive_key="charge_once:1"), forward(plan, 1, exclusive_key="ship_once:1")]
+    assert undone(plan_rollback(plan, own[:1])) == ["charge_once"]
+    assert plan_rollback(plan, own).blocked_by == own[1]

@@ -41,6 +41,17 @@ def test_run_after_one_that_was_undone_does_it_again(stack: Stack) -> None:
     assert stack.world.calls(second.id) == ["keyed", "parcel"]
 
 
+def test_run_that_took_a_result_does_not_undo_it(stack: Stack) -> None:
+    """What another run did is that run's to undo: a rollback passes it by and says so."""
+    customer = uuid.uuid4().hex
+    _, owner = stack.run(pipelines.KEYED, customer=customer)
+    second, run = stack.run(pipelines.KEYED, {"parcel": ["fail"]}, customer=customer)
+    assert (owner.state, run.state) == (RunState.SUCCEEDED, RunState.ROLLED_BACK)
+    assert "undo keyed" not in stack.world.calls(second.id)
+    [passed_by] = [step for step in second.steps() if step.direction == "compensation" and step.step == "keyed"]
+    assert passed_by.state is StepState.SKIPPED
+
+
 def test_run_waits_for_the_one_that_is_just_using_the_key(postgres_stack: Stack) -> None:
     """While another run runs the step under the same key, the second one waits and then takes the result."""
     stack, customer = postgres_stack, uuid.uuid4().hex
