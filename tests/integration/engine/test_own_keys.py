@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 
-from backout import RunHandle, RunState
+from backout import RunHandle, RunState, StepState
 from backout.events import Event
 from tests.support.apps import pipelines
 from tests.support.history import assert_entries_explain
