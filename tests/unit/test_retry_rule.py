@@ -45,13 +45,14 @@ def test_chance_moves_a_delay_by_no_more_than_the_jitter(rule: RetryRule, retry:
     """The jitter is the part of the delay by which chance moves it, up or down."""
     middle = rule.delay_before_retry(retry, 0.5)
     moved = rule.delay_before_retry(retry, chance)
-    assert abs(moved - middle) <= middle * rule.jitter * (1 + 1e-9) + 1e-9
+    # A float near the middle has no more than about sixteen digits.
+    assert abs(moved - middle) <= middle * (rule.jitter + 1e-12)
 
 
-@given(rules, retries)
-def test_the_maximum_is_met_by_the_middle_of_the_delay(rule: RetryRule, retry: int) -> None:
-    """Without chance the delay never grows beyond the maximum."""
-    assert rule.delay_before_retry(retry, 0.5) <= rule.max_delay_seconds
+@given(rules, retries, chances)
+def test_no_delay_grows_beyond_the_maximum(rule: RetryRule, retry: int, chance: float) -> None:
+    """Whatever chance adds, the maximum holds."""
+    assert rule.delay_before_retry(retry, chance) <= rule.max_delay_seconds
 
 
 @given(rules, retries)
