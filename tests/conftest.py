@@ -1,16 +1,24 @@
 """Fixtures for all tests: real servers, and a fresh database for each test that asks for one."""
 
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from backout.testing.servers import TEST_SOURCES, Broker, ServerSource, start_broker
 from backout.testing.servers.postgres import Postgres, start_postgres
 from tests.support.servers import describe_servers, started
 
 OWN_SOURCES = tuple(source for source in TEST_SOURCES if source is not ServerSource.ENVIRONMENT)
+
+# Speed is for benchmarks: a loaded machine must not fail a property. The gate tries the same examples each time, so that
+# a change is judged by what it changes; at home every run tries others.
+settings.register_profile("home", deadline=None)
+settings.register_profile("gate", deadline=None, derandomize=True)
+settings.load_profile("gate" if os.environ.get("CI") else "home")
 
 
 def pytest_report_header() -> list[str]:
