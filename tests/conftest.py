@@ -14,8 +14,8 @@ from tests.support.servers import describe_servers, started
 
 OWN_SOURCES = tuple(source for source in TEST_SOURCES if source is not ServerSource.ENVIRONMENT)
 
-# Speed is for benchmarks: a loaded machine must not fail a property. The gate tries the same examples each time, so that
-# a change is judged by what it changes; at home every run tries others.
+# Speed is for benchmarks: a loaded machine must not fail a property. The gate tries the same examples each time, so
+# that a change is judged by what it changes; at home every run tries others.
 settings.register_profile("home", deadline=None)
 settings.register_profile("gate", deadline=None, derandomize=True)
 settings.load_profile("gate" if os.environ.get("CI") else "home")
