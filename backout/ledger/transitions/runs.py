@@ -268,21 +268,17 @@ def review_run(
     ).one_or_none()
     if locked is None:
         return None
-    review_id: int = connection.execute(
-        insert(review)
-        .values(
-            run_id=run_id,
-            round=about.round if about else locked.round,
-            position=about.position if about else None,
-            step=step_name,
-            direction=about.direction.value if about else None,
-            reason=reason.value,
-            evidence=dict(evidence),
-            opened_at=now(),
-            deadline_at=deadline_at,
-        )
-        .returning(review.c.id),
-    ).scalar_one()
+    review_id = _open_review(
+        connection,
+        run_id=run_id,
+        round=about.round if about else locked.round,
+        position=about.position if about else None,
+        step=step_name,
+        direction=about.direction.value if about else None,
+        reason=reason.value,
+        evidence=dict(evidence),
+        deadline_at=deadline_at,
+    )
     _walk(
         connection,
         _REVIEW,
@@ -292,4 +288,10 @@ def review_run(
         detail={"review_id": review_id},
         rollback_outcome=rollback_outcome.value,
     )
+    return review_id
+
+
+def _open_review(connection: Connection, **values: Any) -> int:
+    statement = insert(review).values(**values, opened_at=now()).returning(review.c.id)
+    review_id: int = connection.execute(statement).scalar_one()
     return review_id
