@@ -4,10 +4,10 @@ PYTHON ?= $(firstword $(shell for name in python3 python3.14 python3.13 python3.
             command -v $$name; done) python3)
 ARGS ?=
 
-.PHONY: help setup demo test check lint format bench
+.PHONY: help setup demo test check lint format bench crash-matrix soak explore
 
 help:  ## Show this list
-	@sed -n 's/^\([a-z]*\):  *## /\1	/p' Makefile | while IFS='	' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):  *## /\1	/p' Makefile | while IFS='	' read -r name text; do printf '  make %-13s %s\n' "$$name" "$$text"; done
 
 setup:  ## Create or refresh .venv (the other jobs do it themselves)
 	@$(PYTHON) dev.py setup
@@ -29,3 +29,12 @@ format:  ## Rewrite the code in the house's format
 
 bench:  ## Run the benchmarks
 	@$(PYTHON) dev.py bench $(ARGS)
+
+crash-matrix:  ## Let every disaster strike at every fault point, on every broker and database (an hour)
+	@$(PYTHON) dev.py crash-matrix $(ARGS)
+
+soak:  ## Run thousands of pipelines while everything is killed at random; a bank's own books tell (minutes)
+	@$(PYTHON) dev.py soak $(ARGS)
+
+explore:  ## Visit every state that modelled pipelines can reach when messages and workers fail (minutes)
+	@$(PYTHON) dev.py explore $(ARGS)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Set up this repository and run its jobs: `python3 dev.py demo | test | check | lint | format | bench | setup | lock`.
+"""Set up this repository and run its jobs: `python3 dev.py demo | test | check | …`; `--help` lists them.
 
 Needs Python 3.11 or newer and nothing else. Every job first makes sure that `.venv` holds exactly what `pyproject.toml`
 and `constraints.txt` ask for; when nothing changed since the last time, that takes a few milliseconds. uv does the
@@ -36,6 +36,7 @@ CONSTRAINTS = "constraints.txt"
 PACKAGE = ".[dev]"
 # Pinned in constraints.txt too, although no extra asks for it: the tool that installs is part of what was tested.
 SETUP_TOOLS = ["uv>=0.9,<1"]
+IN_PARALLEL = ["--numprocesses", "3", "--dist", "loadfile"]
 # None of these may point into another project's environment.
 FOREIGN_VARIABLES = ["VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH", "CONDA_PREFIX", "UV_PROJECT_ENVIRONMENT"]
 
@@ -56,6 +57,9 @@ def main() -> int:
         "lint": run_lint,
         "format": run_format,
         "bench": run_bench,
+        "crash-matrix": run_crash_matrix,
+        "soak": run_soak,
+        "explore": run_explore,
         "lock": run_lock,
     }
     try:
@@ -84,11 +88,26 @@ def parse_arguments(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
   lint          check without the tests: ruff format, ruff, mypy, import layers
   format        rewrite the code in the house's format
   bench [...]   the benchmarks, with the arguments given
+  crash-matrix [...]  every disaster at every fault point, on every broker and database
+  soak [...]    thousands of runs while everything is killed at random
+  explore [...]  every state that modelled pipelines can reach, under the rules
   lock          renew constraints.txt within the bounds of pyproject.toml (needs uv)""",
     )
     parser.add_argument(
         "job",
-        choices=["setup", "demo", "test", "check", "lint", "format", "bench", "lock"],
+        choices=[
+            "setup",
+            "demo",
+            "test",
+            "check",
+            "lint",
+            "format",
+            "bench",
+            "crash-matrix",
+            "soak",
+            "explore",
+            "lock",
+        ],
         metavar="JOB",
     )
     return parser.parse_args(words[:1]), words[1:]
@@ -235,8 +254,8 @@ def run_demo(passed_on: list[str]) -> int:
 
 
 def run_tests(passed_on: list[str]) -> int:
-    """Run pytest."""
-    return become([str(VENV_PYTHON), "-m", "pytest", *passed_on])
+    """Run pytest; all tests in several processes, a file in one of them: they wait for servers most of the time."""
+    return become([str(VENV_PYTHON), "-m", "pytest", *(passed_on or IN_PARALLEL)])
 
 
 def run_bench(passed_on: list[str]) -> int:
@@ -244,6 +263,21 @@ def run_bench(passed_on: list[str]) -> int:
     if not (ROOT / "benchmarks" / "__main__.py").exists():
         raise SetupError("there is no benchmarks/__main__.py in this checkout")
     return become([str(VENV_PYTHON), "-m", "benchmarks", *passed_on])
+
+
+def run_crash_matrix(passed_on: list[str]) -> int:
+    """Run the crash matrix."""
+    return become([str(VENV_PYTHON), "-m", "tests.proof.crash_matrix", *passed_on])
+
+
+def run_soak(passed_on: list[str]) -> int:
+    """Run the soak."""
+    return become([str(VENV_PYTHON), "-m", "tests.proof.soak", *passed_on])
+
+
+def run_explore(passed_on: list[str]) -> int:
+    """Explore the model."""
+    return become([str(VENV_PYTHON), "-m", "tests.model", *passed_on])
 
 
 def run_format(passed_on: list[str]) -> int:
@@ -273,7 +307,7 @@ def run_check(passed_on: list[str]) -> int:
     """Run all static checks and all tests, also if the checks failed."""
     lint_result = run_lint([])
     say("tests")
-    return max(lint_result, run([str(VENV_PYTHON), "-m", "pytest", *passed_on]))
+    return max(lint_result, run([str(VENV_PYTHON), "-m", "pytest", *(passed_on or IN_PARALLEL)]))
 
 
 def run_lock(passed_on: list[str]) -> int:

@@ -9,6 +9,7 @@ from celery import Celery, current_app, signals
 
 from backout.pipelines.engine import Engine, set_engine_resolver
 from backout.settings import PREFIX, Settings
+from backout.tasks.broker import apply_broker_defaults
 from backout.tasks.registration import register_tasks
 from backout.tasks.runtime import Runtime, configured, forget_runtime, runtime_of
 from backout.tasks.worker_steps import LedgerCheck, SweeperProcess
@@ -50,8 +51,12 @@ def add_worker_steps(app: Celery) -> None:
 
 
 def _add_to_configured_worker(instance: Any = None, **_: Any) -> None:
-    """Do the same for an app that is configured by `backout_*` settings alone."""
+    """Do the same for an app that is configured by `backout_*` settings alone.
+
+    The broker's defaults also for one that was installed: settings that came after `install` are followed.
+    """
     if instance is not None and configured(instance.app):
+        apply_broker_defaults(instance.app)
         add_worker_steps(instance.app)
 
 

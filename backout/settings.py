@@ -28,7 +28,10 @@ class Settings(BaseModel):
     Short values make a storm: 2 s made 516 useless deliveries for 300 steps.
     """
     countdown_limit_seconds: float = Field(default=60.0, ge=0)
-    """Retry delays up to this are sent at once with a countdown; longer ones wait in the ledger for the sweeper."""
+    """Retry delays up to this are sent at once with a countdown; longer ones wait in the ledger for the sweeper.
+
+    On quorum queues all of them do: a countdown would block their consumer.
+    """
     sweep_interval_seconds: float = Field(default=5.0, gt=0)
     """The pause between two looks of the sweeper."""
     sweep_batch: int = Field(default=200, ge=1, le=10_000)

@@ -79,10 +79,29 @@ FINISHED_STEP_STATES: Final = frozenset(
 
 
 class Direction(StrEnum):
-    """Which way a step row runs: the step itself, or the compensation that undoes it."""
+    """What a step row runs: the step itself, the compensation that undoes it, or a question about it."""
 
     FORWARD = "forward"
     COMPENSATION = "compensation"
+    RECONCILE = "reconcile"
+    """The question whether a step in doubt has happened."""
+    VERIFY = "verify"
+    """The question whether what a step has published is live."""
+
+    @property
+    def is_question(self) -> bool:
+        """True for what only reads: it may be asked any number of times."""
+        return self in (Direction.RECONCILE, Direction.VERIFY)
+
+
+class Answer(StrEnum):
+    """What a question about a step was answered."""
+
+    DONE = "done"
+    """It has happened, or it is live."""
+    NOT_DONE = "not_done"
+    UNKNOWN = "unknown"
+    """Nobody but a person can tell."""
 
 
 class RollbackOutcome(StrEnum):
@@ -114,29 +133,51 @@ class Arrow:
 
     Attributes:
         subject: what changes, a run or a step.
-        sources: the states it may start from; empty when the arrow creates the row.
+        sources: the states it may start from; empty when all that it can do is to create the row.
         targets: the states it may end in; more than one only where the contract of the step decides.
+        creates: it makes the row where there is none.
     """
 
     subject: Literal["run", "step"]
     sources: frozenset[str]
     targets: frozenset[str]
+    creates: bool
 
 
-def _step(sources: set[StepState], *targets: StepState) -> Arrow:
-    return Arrow(subject="step", sources=frozenset(sources), targets=frozenset(targets))
+def _step(sources: set[StepState], *targets: StepState, creates: bool = False) -> Arrow:
+    is_new = creates or not sources
+    return Arrow(subject="step", sources=frozenset(sources), targets=frozenset(targets), creates=is_new)
 
 
 def _run(sources: set[RunState], *targets: RunState) -> Arrow:
-    return Arrow(subject="run", sources=frozenset(sources), targets=frozenset(targets))
+    return Arrow(subject="run", sources=frozenset(sources), targets=frozenset(targets), creates=not sources)
 
 
 TRANSITIONS: Final[Mapping[str, Arrow]] = MappingProxyType(
     {
         # A step row is born ready (the next forward step) or with the rollback plan (all compensations at once).
         "create_step": _step(set(), StepState.READY),
-        "plan_compensation": _step(set(), StepState.PENDING, StepState.READY, StepState.KEPT, StepState.SKIPPED),
+        "plan_compensation": _step(
+            set(),
+            StepState.PENDING,
+            StepState.READY,
+            StepState.WAITING,
+            StepState.KEPT,
+            StepState.SKIPPED,
+        ),
         "ready_step": _step({StepState.PENDING}, StepState.READY),
+        # A question waits while an attempt that nobody hears of may still have its effect (R5, R8).
+        # Asked for the first time it creates its row; asked again, whatever was known before is out of date.
+        "ask_question": _step(
+            {StepState.RUNNING, StepState.RETRY_SCHEDULED, StepState.SUCCEEDED, StepState.FAILED},
+            StepState.PENDING,
+            StepState.READY,
+            StepState.WAITING,
+            creates=True,
+        ),
+        "end_wait": _step({StepState.WAITING}, StepState.READY),
+        # Nobody may claim it until a person has decided.
+        "hold_step": _step({StepState.READY, StepState.RETRY_SCHEDULED}, StepState.PENDING),
         "claim_step": _step({StepState.READY, StepState.RETRY_SCHEDULED}, StepState.RUNNING),
         "succeed_step": _step({StepState.RUNNING}, StepState.SUCCEEDED),
         "skip_step": _step({StepState.RUNNING}, StepState.SKIPPED),
@@ -145,12 +186,16 @@ TRANSITIONS: Final[Mapping[str, Arrow]] = MappingProxyType(
         # The claim ended without an outcome: again under the same key if the contract allows it, else in doubt (R8).
         "release_claim": _step({StepState.RUNNING}, StepState.READY),
         "doubt_step": _step({StepState.RUNNING}, StepState.IN_DOUBT),
+        # What a reconcile function found out about a step in doubt (R8), or about one that is to be undone.
+        "confirm_step": _step({StepState.IN_DOUBT}, StepState.SUCCEEDED),
+        "clear_doubt": _step({StepState.IN_DOUBT}, StepState.READY),
+        "drop_compensation": _step({StepState.PENDING}, StepState.SKIPPED),
         "undo_step": _step({StepState.SUCCEEDED}, StepState.UNDONE),
         "create_run": _run(set(), RunState.PENDING),
         "start_run": _run({RunState.PENDING}, RunState.RUNNING),
         "succeed_run": _run({RunState.RUNNING}, RunState.SUCCEEDED),
         "park_run": _run({RunState.RUNNING}, RunState.PARKED),
-        "review_run": _run({RunState.RUNNING, RunState.ROLLING_BACK}, RunState.IN_REVIEW),
+        "review_run": _run({RunState.PENDING, RunState.RUNNING, RunState.ROLLING_BACK}, RunState.IN_REVIEW),
         "begin_rollback": _run({RunState.RUNNING}, RunState.ROLLING_BACK),
         "finish_rollback": _run({RunState.ROLLING_BACK}, RunState.ROLLED_BACK, RunState.FAILED),
     },

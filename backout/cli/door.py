@@ -58,8 +58,19 @@ def find_app(ctx: click.Context) -> Any | None:
     return getattr(ctx.obj, "app", None)
 
 
+def named_database(ctx: click.Context) -> str | None:
+    """Return the URL of the ledger that was given as an option; `None` when none was."""
+    return _find_option(ctx, "database")
+
+
+def named_app(ctx: click.Context) -> str | None:
+    """Return the name by which the Celery app was given, here or to Celery's own command; `None` when it was not."""
+    name = _find_option(ctx, "app_name") or ctx.find_root().params.get("app")
+    return name if isinstance(name, str) else None
+
+
 def _find_url(ctx: click.Context) -> str:
-    url = _find_option(ctx, "database")
+    url = named_database(ctx)
     if url is not None:
         return url
     app = find_app(ctx)

@@ -11,7 +11,7 @@ from typing import Any, Final
 from backout.cli.picture import RunPicture
 from backout.cli.render.story import tell_story
 
-_INTERNAL: Final = frozenset({"claim_token", "sweep_at"})
+_INTERNAL: Final = frozenset({"claim_token", "claimed_by", "sweep_at"})
 """Fields of records that are the engine's own and may change in any release."""
 
 

@@ -26,12 +26,14 @@ class PlannedUndo:
     Attributes:
         forward: the recorded step.
         reason: why it is kept or skipped; the named recovery action where it is compensated.
+        asks_first: its reconcile function is asked whether there is anything to undo.
     """
 
     forward: StepRecord
     contract: StepContract
     undo: Undo
     reason: str
+    asks_first: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,10 +89,18 @@ def plan_rollback(plan: Plan, steps: Sequence[StepRecord]) -> RollbackPlan:
 def may_have_happened(step: StepRecord) -> bool:
     """Return whether the effect of a started step exists or may exist."""
     if step.state is StepState.FAILED:
-        return not (step.error or {}).get("no_effect", False)
+        said_nothing_happened = (step.error or {}).get("no_effect", False)
+        return not said_nothing_happened or _was_lost(step)
+    if step.state is StepState.SKIPPED:
+        return _was_lost(step)
     if step.state in _TO_BE_TRIED_AGAIN:
         return step.attempt > 0
     return step.state in (StepState.SUCCEEDED, StepState.IN_DOUBT)
+
+
+def _was_lost(step: StepRecord) -> bool:
+    """Return whether some attempt never answered: what a later one said of itself says nothing about that one."""
+    return step.lost_attempts > 0
 
 
 def is_reused(contract: StepContract, step: StepRecord) -> bool:
@@ -100,14 +110,16 @@ def is_reused(contract: StepContract, step: StepRecord) -> bool:
 
 def _plan_one(contract: StepContract, step: StepRecord) -> PlannedUndo:
     undo, reason = _decide(contract, step)
-    return PlannedUndo(forward=step, contract=contract, undo=undo, reason=reason)
+    # A recorded success is certain; of a step that failed or was cut off nobody knows how far it came.
+    is_uncertain = step.state is not StepState.SUCCEEDED
+    asks_first = undo is Undo.COMPENSATE and is_uncertain and contract.reconcile is not None
+    return PlannedUndo(forward=step, contract=contract, undo=undo, reason=reason, asks_first=asks_first)
 
 
 def _decide(contract: StepContract, step: StepRecord) -> tuple[Undo, str]:
-    if step.state is StepState.SKIPPED:
-        return Undo.SKIP, "the step itself was skipped"
     if not may_have_happened(step):
-        return Undo.SKIP, "the step said that nothing happened"
+        is_skipped = step.state is StepState.SKIPPED
+        return Undo.SKIP, "the step itself was skipped" if is_skipped else "the step said that nothing happened"
     if is_reused(contract, step):
         return Undo.SKIP, "another run did it, under the same idempotency key"
     match contract.recovery:

@@ -6,56 +6,62 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from backout.ledger import queries, transitions
-from backout.ledger.records import Claim, StepRecord
+from backout.ledger.records import StepKey, StepRecord
 from backout.ledger.session import LedgerConnection
 from backout.pipelines.contract import Plan
 from backout.pipelines.words import state_when_stopped
-from backout.states import Direction, ReviewReason, RollbackOutcome, StepState
+from backout.states import Direction, ReviewReason, RollbackOutcome, RunState, StepState
 
 
 def open_review(
     connection: LedgerConnection,
     plan: Plan,
-    claim: Claim,
+    key: StepKey,
     review: ReviewReason,
     *,
     reason: str,
-    how: Literal["failed", "in_doubt"],
+    how: Literal["failed", "in_doubt", "live_unknown", "pending"],
     more: Mapping[str, object] | None = None,
-) -> None:
-    """Hand a run to a person, with the evidence that is recorded. Needs the transaction of the outcome that causes it.
+) -> bool:
+    """Hand a run to a person, with the evidence that is recorded. Needs the transaction of what causes it.
 
     Args:
         connection: the transaction.
         plan: of the run.
-        claim: of the attempt that causes the review.
+        key: of the row in question.
         review: the reason code.
         reason: in words.
-        how: the attempt ended.
+        how: the attempt ended, or that it is pending.
         more: evidence that only the caller has.
+
+    Returns:
+        False when the run is neither running nor rolling back: nothing was written.
     """
-    contract = plan.steps[claim.key.position]
-    outcome = RollbackOutcome.NONE
-    last = claim.run.last_successful_step
+    contract = plan.steps[key.position]
+    run = queries.find_run(connection, key.run_id)
+    last = run.last_successful_step if run is not None else None
     last_done = plan.steps[plan.position_of(last)] if last is not None else None
     state = state_when_stopped(last_done, contract, how=how)
-    steps = queries.list_steps(connection, claim.key.run_id)
-    if claim.key.direction is Direction.COMPENSATION:
-        outcome = rollback_so_far(steps)
+    steps = queries.list_steps(connection, key.run_id)
+    row = next(step for step in steps if step.key == key)
+    # Also a question that is asked before an undo can stop a rollback that has come some way.
+    is_rolling_back = run is not None and run.state is RunState.ROLLING_BACK
+    outcome = rollback_so_far(steps) if is_rolling_back else RollbackOutcome.NONE
+    if key.direction is Direction.COMPENSATION:
         state = f"{contract.name}_compensation_{how}"
-    transitions.review_run(
+    review_id = transitions.review_run(
         connection,
-        claim.key.run_id,
+        key.run_id,
         reason=review,
-        about=claim.key,
-        step_name=claim.step,
+        about=key,
+        step_name=row.step,
         evidence={
             "what": reason,
-            "direction": claim.key.direction.value,
-            "attempt": claim.attempt,
-            "idempotency_key": claim.idempotency_key,
+            "direction": key.direction.value,
+            "attempt": row.attempt,
+            "idempotency_key": row.idempotency_key,
             "external_ids": dict(_ids(steps)),
-            "last_successful_step": claim.run.last_successful_step,
+            "last_successful_step": last,
             "done": [s.step for s in steps if s.direction is Direction.FORWARD and s.state is StepState.SUCCEEDED],
             "undone": [s.step for s in steps if s.state is StepState.UNDONE],
             **(more or {}),
@@ -63,6 +69,7 @@ def open_review(
         operator_state=f"{state}_in_review",
         rollback_outcome=outcome,
     )
+    return review_id is not None
 
 
 def _ids(steps: Sequence[StepRecord]) -> dict[str, str]:

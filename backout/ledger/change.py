@@ -26,7 +26,9 @@ from sqlalchemy import (
     null,
     select,
     union_all,
+    update,
 )
+from sqlalchemy.sql import visitors
 from sqlalchemy.sql.expression import CTE, Null
 
 from backout.ledger.models import run, step
@@ -97,6 +99,32 @@ class Change:
         return self.guard.returning(*self._needed)
 
     @cached_property
+    def as_lock(self) -> Select[Any]:
+        """The row that the guard would match, locked: its key, and what the follow-ups and the caller need of it."""
+        wanted = {column.name: column for column in (*self.guard.table.primary_key, *self._needed)}
+        statement = select(*wanted.values()).with_for_update()
+        return statement if self.guard.whereclause is None else statement.where(self.guard.whereclause)
+
+    @cached_property
+    def as_ordered_guard(self) -> Update:
+        """The guard alone for databases that assign from left to right; it returns nothing."""
+        return in_reading_order(self.guard)
+
+    @cached_property
+    def as_ordered_run_update(self) -> Update | None:
+        """The update of the run for databases that assign from left to right."""
+        return in_reading_order(self.run_update) if self.run_update is not None else None
+
+    @cached_property
+    def as_read_again(self) -> Select[Any] | None:
+        """The read of the locked row by its key `matched_<column>`; `None` when the guard changes nothing needed."""
+        if not {column.name for column in self._needed} & set(assignments(self.guard)):
+            return None
+        key = self.guard.table.primary_key
+        is_matched = (column == bindparam(f"matched_{column.name}", type_=column.type) for column in key)
+        return select(*key, *(column for column in self._needed if not column.primary_key)).where(*is_matched)
+
+    @cached_property
     def as_inserts(self) -> tuple[tuple[Insert, NewRow], ...]:
         """The rows as statements of their own; values of the matched row are parameters `matched_<column>`."""
         return tuple(
@@ -131,6 +159,43 @@ class Change:
             source = selects[0] if len(selects) == 1 else union_all(*selects)
             inserts.append(insert(table).from_select(columns, source))
         return inserts
+
+
+def assignments(statement: Update) -> dict[str, Any]:
+    """Return what an UPDATE assigns, by name of the column."""
+    # Private, but SQLAlchemy has no other way to ask, and is pinned to its minor release.
+    values: Mapping[Any, Any] = statement._values or {}
+    return {getattr(column, "key", column): value for column, value in values.items()}
+
+
+def in_reading_order(statement: Update) -> Update:
+    """Return the same UPDATE, in which no assignment reads a column that was assigned before it.
+
+    MySQL assigns from left to right, and an expression sees what stands to its left (its manual on UPDATE); the SQL
+    standard and all other databases let every expression see the row as it was.
+
+    Raises:
+        ValueError: two assignments read each other's column; no order is right.
+    """
+    left = assignments(statement)
+    ordered = []
+    while left:
+        free = [
+            name
+            for name in left
+            if not any(name in columns_read(value) for other, value in left.items() if other != name)
+        ]
+        if not free:
+            raise ValueError(f"the assignments of {', '.join(left)} read each other")
+        ordered += [(name, left.pop(name)) for name in free]
+    new = update(statement.table).ordered_values(*ordered)
+    return new if statement.whereclause is None else new.where(statement.whereclause)
+
+
+def columns_read(value: Any) -> set[str]:
+    """Return the names of the columns that an assigned value is computed from."""
+    parts = visitors.iterate(value) if isinstance(value, ColumnElement) else ()
+    return {part.name for part in parts if isinstance(part, Column)}
 
 
 def _run_labels(columns: tuple[Column[Any], ...]) -> list[ColumnElement[Any]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Mapping
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, Final, cast
 
 from sqlalchemy import (
@@ -17,10 +17,8 @@ from sqlalchemy import (
     Column,
     Connection,
     Engine,
-    Insert,
     Select,
     Table,
-    Update,
     event,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -32,16 +30,17 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from backout.ledger.change import Change
 from backout.ledger.driver import DriverStatement
+from backout.ledger.durability import DurabilitySetting
 from backout.ledger.models import Instant
+from backout.ledger.mysql import MySQL
+from backout.ledger.mysql_errors import REPEATABLE, is_outage, number_of
+from backout.ledger.statements import Parameters, RowValues, follow_up, run_known
 
 READS_ONLY: Final = "backout_reads_only"
 """Execution option of a connection that changes nothing."""
 
 LOCK_SECONDS: Final = 30
 """How long SQLite waits for another process's lock."""
-
-Parameters = Mapping[str, Any]
-RowValues = Mapping[str, Any]
 
 
 class clock(FunctionElement[Any]):
@@ -79,6 +78,14 @@ def _clock_sqlite(element: clock, compiler: SQLCompiler, **keywords: Any) -> str
     return f"strftime('%Y-%m-%d %H:%M:%f000', 'now'{shift})"
 
 
+@compiles(clock, "mysql", "mariadb")
+def _clock_mysql(element: clock, compiler: SQLCompiler, **keywords: Any) -> str:
+    # Without (6) the clock has no fractions, and INTERVAL … SECOND takes a decimal number where ours are floats.
+    seconds = compiler.process(element.clauses, **keywords)
+    shift = f" + INTERVAL ROUND(({seconds}) * 1000000) MICROSECOND" if seconds else ""
+    return f"(UTC_TIMESTAMP(6){shift})"
+
+
 class merge(FunctionElement[Any]):
     """A JSON mapping with the keys of another one added: the second argument's values win."""
 
@@ -103,10 +110,17 @@ def _merge_sqlite(element: merge, compiler: SQLCompiler, **keywords: Any) -> str
     return f"json_patch({old}, {added})"
 
 
+@compiles(merge, "mysql", "mariadb")
+def _merge_mysql(element: merge, compiler: SQLCompiler, **keywords: Any) -> str:
+    old, added = (compiler.process(clause, **keywords) for clause in element.clauses)
+    return f"JSON_MERGE_PATCH({old}, {added})"
+
+
 class PostgreSQL:
     """One statement for a change."""
 
     commits_each_statement: Final = True
+    has_transactional_ddl: Final = True
     name: Final = "postgresql"
     driver: Final = "psycopg"
     # Nearly all that a worker does is one statement, so transactions ask for what differs: psycopg switches without a
@@ -117,13 +131,38 @@ class PostgreSQL:
     def prepare(self, engine: Engine) -> None:
         """Change nothing: the defaults are right."""
 
+    def durability(self, connection: Connection) -> tuple[DurabilitySetting, ...]:
+        """Return the settings that decide whether a commit survives a crash; they hold for this session's user.
+
+        Source: PostgreSQL manual, "Write Ahead Log", settings.
+        """
+        return tuple(
+            DurabilitySetting(
+                name=name,
+                value=value,
+                is_safe=value != "off",
+                remedy=f"ALTER SYSTEM SET {name} = on; SELECT pg_reload_conf();",
+            )
+            for name in ("fsync", "full_page_writes", "synchronous_commit")
+            for value in [str(connection.exec_driver_sql(f"SHOW {name}").scalar_one())]
+        )
+
+    def most_connections(self, connection: Connection) -> int | None:
+        """Return how many connections the server takes in all."""
+        return int(connection.exec_driver_sql("SHOW max_connections").scalar_one())
+
     def apply(self, connection: Connection, change: Change, parameters: Parameters) -> RowValues | None:
         """Run the change; return the matched row, `None` when the guard matched nothing and nothing was written."""
         return _for_driver(change, connection.dialect).first_row(connection, parameters)
 
-    def insert_new(self, table: Table, returning: Column[Any]) -> Insert:
-        """Return an INSERT that does nothing, and returns no row, when a unique index has the row already."""
-        return postgresql.insert(table).on_conflict_do_nothing().returning(returning)
+    def insert_new(self, connection: Connection, table: Table, values: RowValues) -> bool:
+        """Insert a row; False when a unique index has it already."""
+        statement = postgresql.insert(table).on_conflict_do_nothing().returning(*table.primary_key)
+        return connection.execute(statement.values(values)).one_or_none() is not None
+
+    def as_committed(self, statement: Select[Any]) -> Select[Any]:
+        """Change nothing: an INSERT that did nothing has failed already where a snapshot would hide the row."""
+        return statement
 
 
 @lru_cache(maxsize=200)
@@ -135,6 +174,7 @@ class SQLite:
     """Transactions that take the write lock at once; the guard first, its follow-ups if it matched."""
 
     commits_each_statement: Final = False
+    has_transactional_ddl: Final = True
     name: Final = "sqlite"
     driver: Final = "pysqlite"
     engine_options: Final[Mapping[str, Any]] = {}
@@ -160,25 +200,44 @@ class SQLite:
             is_reading = connection.get_execution_options().get(READS_ONLY, False)
             connection.exec_driver_sql("BEGIN" if is_reading else "BEGIN IMMEDIATE")
 
+    def durability(self, connection: Connection) -> tuple[DurabilitySetting, ...]:
+        """Return the settings that decide whether a commit survives a crash; 2 is FULL, 3 is EXTRA.
+
+        Source: SQLite manual, PRAGMA synchronous and journal_mode.
+        """
+        level = int(connection.exec_driver_sql("PRAGMA synchronous").scalar_one())
+        journal = str(connection.exec_driver_sql("PRAGMA journal_mode").scalar_one())
+        return (
+            DurabilitySetting(
+                name="synchronous", value=str(level), is_safe=level >= 2, remedy="PRAGMA synchronous = FULL;"
+            ),
+            DurabilitySetting(
+                name="journal_mode",
+                value=journal,
+                is_safe=journal not in ("off", "memory"),
+                remedy="PRAGMA journal_mode = WAL;",
+            ),
+        )
+
+    def most_connections(self, connection: Connection) -> int | None:
+        """Return `None`: a file has no limit."""
+        return None
+
     def apply(self, connection: Connection, change: Change, parameters: Parameters) -> RowValues | None:
         """Run the change; return the matched row, `None` when the guard matched nothing and nothing was written."""
-        guard = {name: parameters[name] for name in _bind_names(change.as_guard)}
-        row = connection.execute(change.as_guard, guard).mappings().one_or_none()
+        row = run_known(connection, change.as_guard, parameters).mappings().one_or_none()
         if row is None:
             return None
-        known = {**parameters, **{f"matched_{name}": value for name, value in row.items()}}
-        is_run_changed = change.run_update is not None and _run_known(connection, change.run_update, known) == 1
-        for statement, inserted in change.as_inserts:
-            if is_run_changed or not inserted.of_run_update:
-                _run_known(connection, statement, known)
-        if not change.run_columns:
-            return dict(row)
-        of_run = connection.execute(change.as_run_read, {"matched_run_id": row["run_id"]}).mappings().one()
-        return {**row, **of_run}
+        return follow_up(connection, change, dict(row), parameters, run_update=change.run_update)
 
-    def insert_new(self, table: Table, returning: Column[Any]) -> Insert:
-        """Return an INSERT that does nothing, and returns no row, when a unique index has the row already."""
-        return sqlite.insert(table).on_conflict_do_nothing().returning(returning)
+    def insert_new(self, connection: Connection, table: Table, values: RowValues) -> bool:
+        """Insert a row; False when a unique index has it already."""
+        statement = sqlite.insert(table).on_conflict_do_nothing().returning(*table.primary_key)
+        return connection.execute(statement.values(values)).one_or_none() is not None
+
+    def as_committed(self, statement: Select[Any]) -> Select[Any]:
+        """Change nothing: who has tried to write sees the last commit."""
+        return statement
 
 
 def _switch_to_wal(connection: Any) -> None:
@@ -198,26 +257,25 @@ def _switch_to_wal(connection: Any) -> None:
             return
 
 
-def _run_known(connection: Connection, statement: Update | Insert, known: Parameters) -> int:
-    """Run a statement with those of the known parameters that it uses; return how many rows it matched."""
-    return connection.execute(statement, {name: known[name] for name in _bind_names(statement)}).rowcount
-
-
-@cache
-def _bind_names(statement: Update | Insert) -> tuple[str, ...]:
-    # SQLAlchemy refuses parameters that an INSERT or UPDATE does not use.
-    compiled = statement.compile(dialect=sqlite.dialect())
-    return tuple(name for name, parameter in compiled.binds.items() if parameter.required)
-
-
 def apply(connection: Connection, change: Change, parameters: Parameters) -> RowValues | None:
     """Run a change on this connection's database; `None` when its guard matched nothing and nothing was written."""
     return dialect_of(connection.dialect.name).apply(connection, change, parameters)
 
 
-def insert_new(connection: Connection, table: Table, returning: Column[Any]) -> Insert:
-    """Return an INSERT that does nothing, and returns no row, when a unique index has the row already."""
-    return dialect_of(connection.dialect.name).insert_new(table, returning)
+def insert_new(connection: Connection, table: Table, values: RowValues) -> bool:
+    """Insert a row if no unique index has it already. Needs a transaction, which goes on either way.
+
+    Waits for another transaction that is just inserting the same row.
+
+    Returns:
+        False when a unique index has the row: nothing was written.
+    """
+    return dialect_of(connection.dialect.name).insert_new(connection, table, values)
+
+
+def as_committed(connection: Connection, statement: Select[Any]) -> Select[Any]:
+    """Return a SELECT that finds the row for which `insert_new` was refused, also in a caller's own transaction."""
+    return dialect_of(connection.dialect.name).as_committed(statement)
 
 
 def skip_locked(statement: Select[Any]) -> Select[Any]:
@@ -228,9 +286,25 @@ def skip_locked(statement: Select[Any]) -> Select[Any]:
     return statement.with_for_update(skip_locked=True)
 
 
-LedgerDialect = PostgreSQL | SQLite
+def may_succeed_at_once(error: BaseException | None) -> bool:
+    """Return whether a driver's error is a deadlock or its like: the transaction is over, and may be run again."""
+    return getattr(error, "sqlstate", None) in ("40P01", "40001") or number_of(error) in REPEATABLE
 
-_KNOWN: Final[Mapping[str, LedgerDialect]] = {"postgresql": PostgreSQL(), "sqlite": SQLite()}
+
+def may_pass(error: BaseException | None) -> bool:
+    """Return whether a driver's error, operational by its class, is one for which waiting may help."""
+    number = number_of(error)
+    return number is None or is_outage(number)
+
+
+LedgerDialect = PostgreSQL | SQLite | MySQL
+
+_KNOWN: Final[Mapping[str, LedgerDialect]] = {
+    "postgresql": PostgreSQL(),
+    "sqlite": SQLite(),
+    "mysql": MySQL("mysql"),
+    "mariadb": MySQL("mariadb"),
+}
 
 
 def dialect_of(name: str) -> LedgerDialect:

@@ -27,6 +27,8 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.mysql import DATETIME as MYSQL_DATETIME
+from sqlalchemy.dialects.mysql import JSON as MYSQL_JSON
+from sqlalchemy.dialects.mysql import LONGTEXT
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.sqlite import JSON as SQLITE_JSON
 from sqlalchemy.engine import Dialect
@@ -50,6 +52,19 @@ NAMING: Final = {
     "ck": "ck_%(table_name)s_%(constraint_name)s",
 }
 
+MYSQL: Final = ("mysql", "mariadb")
+"""SQLAlchemy's names for it: which one it is depends on the URL, and MariaDB answers to both."""
+
+STORED: Final[dict[str, Any]] = {
+    "mysql_engine": "InnoDB",
+    "mysql_charset": "utf8mb4",
+    "mysql_collate": "utf8mb4_0900_bin",
+    "mariadb_engine": "InnoDB",
+    "mariadb_charset": "utf8mb4",
+    "mariadb_collate": "utf8mb4_nopad_bin",
+}
+"""How MySQL stores a table, whatever the server's default: "A", "a" and "a " differ, as on every other database."""
+
 metadata = MetaData(naming_convention=NAMING)
 
 
@@ -61,7 +76,7 @@ class Instant(TypeDecorator[datetime]):
 
     def load_dialect_impl(self, dialect: Dialect) -> Any:
         """Ask MySQL for microseconds, which it drops by default."""
-        if dialect.name in ("mysql", "mariadb"):
+        if dialect.name in MYSQL:
             return dialect.type_descriptor(MYSQL_DATETIME(fsp=6))
         return dialect.type_descriptor(DateTime(timezone=True))
 
@@ -82,7 +97,7 @@ class Instant(TypeDecorator[datetime]):
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
-_uuid = Uuid(as_uuid=False).with_variant(String(36), "sqlite", "mysql", "mariadb")
+_uuid = Uuid(as_uuid=False).with_variant(String(36), "sqlite", *MYSQL)
 """Canonical text where there is no UUID type, so that a person can search for what the command line shows."""
 
 
@@ -95,14 +110,31 @@ def _text_json(_type: _TextJSON, _compiler: object, **_: object) -> str:
     return "TEXT"
 
 
-_document = JSON().with_variant(_TextJSON(), "sqlite")
+class _LongTextJSON(MYSQL_JSON[Any]):
+    """JSON as text: MySQL makes a float of a large number in a column of its type JSON, and sorts the keys."""
+
+
+@compiles(_LongTextJSON, "mysql", "mariadb")
+def _long_text_json(_type: _LongTextJSON, _compiler: object, **_: object) -> str:
+    return "LONGTEXT"
+
+
+def _json(*, none_as_null: bool = False) -> JSON:
+    text_json, long_text_json = _TextJSON(none_as_null=none_as_null), _LongTextJSON(none_as_null=none_as_null)
+    return JSON(none_as_null=none_as_null).with_variant(text_json, "sqlite").with_variant(long_text_json, *MYSQL)
+
+
+_document = _json()
 """JSON as it was written: inputs, outputs, errors. PostgreSQL keeps the text."""
 
-_detail = JSON(none_as_null=True).with_variant(_TextJSON(none_as_null=True), "sqlite")
+_detail = _json(none_as_null=True)
 """The same, where Python's `None` is not an answer but the absence of one."""
 
-_mapping = JSON().with_variant(JSONB(), "postgresql").with_variant(_TextJSON(), "sqlite")
+_mapping = _json().with_variant(JSONB(), "postgresql")
 """JSON that statements change in place: external ids."""
+
+_text = Text().with_variant(LONGTEXT(), *MYSQL)
+"""Text of any length; MySQL's TEXT ends at 64 kB."""
 
 _serial = BigInteger().with_variant(Integer, "sqlite")
 """SQLite counts up by itself only for `INTEGER PRIMARY KEY`."""
@@ -134,25 +166,33 @@ run = Table(
     Column("subject_id", String(255), comment="NULL: the pipeline names no subject"),
     Column("state", String(20), nullable=False),
     Column("round", Integer, nullable=False, server_default=text("1")),
-    Column("operator_state", Text, nullable=False),
+    Column("operator_state", _text, nullable=False),
     Column("last_successful_step", String(200), comment="NULL: none yet"),
     Column("external_ids", _mapping, nullable=False),
     Column("attempt_count", Integer, nullable=False, server_default=text("0"), comment="attempts with an outcome"),
     Column("next_retry_at", Instant, comment="NULL: no retry is scheduled"),
     Column("requires_human_review", Boolean(create_constraint=False), nullable=False),
-    Column("error_summary", Text, comment="the forward error; NULL: none"),
+    Column("error_summary", _text, comment="the forward error; NULL: none"),
     Column("rollback_outcome", String(20), nullable=False),
     Column("input", _document, nullable=False),
     Column("output", _document, comment="of the last step; NULL: not succeeded"),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
     Column("finished_at", Instant, comment="NULL: not final"),
+    Column("deadline_at", Instant, comment="a step that would start later fails; NULL: none"),
     _one_of("state", _reachable("run"), "state"),
     _one_of("rollback_outcome", RollbackOutcome, "rollback_outcome"),
     _iff(FINAL_RUN_STATES, "finished_at", "final_is_finished"),
     Index("uq_backout_run_source_event", "pipeline", "source_event_id", unique=True),
     Index("ix_backout_run_state", "state", "id"),
     Index("ix_backout_run_subject", "subject_id"),
+    Index(
+        "ix_backout_run_deadline",
+        "deadline_at",
+        postgresql_where=text("deadline_at IS NOT NULL AND finished_at IS NULL"),
+        sqlite_where=text("deadline_at IS NOT NULL AND finished_at IS NULL"),
+    ),
+    **STORED,
 )
 
 step = Table(
@@ -181,6 +221,8 @@ step = Table(
     Column("dispatched_at", Instant, comment="when the last message was sent; NULL: not yet"),
     Column("started_at", Instant, comment="of the first attempt; NULL: never started"),
     Column("finished_at", Instant, comment="NULL: not finished"),
+    Column("claimed_by", String(200), comment="the process that holds or held the claim; NULL: none, or unknown"),
+    Column("may_run_until", Instant, comment="until then an attempt that was given up may still run; NULL: none"),
     _one_of("state", _reachable("step"), "state"),
     _one_of("direction", Direction, "direction"),
     _iff(FINISHED_STEP_STATES, "finished_at", "finished"),
@@ -189,6 +231,7 @@ step = Table(
     CheckConstraint("(state = 'retry_scheduled') = (next_retry_at IS NOT NULL)", name="retry_has_time"),
     CheckConstraint("state <> 'kept' OR direction = 'compensation'", name="kept_is_compensation"),
     CheckConstraint("state <> 'undone' OR direction = 'forward'", name="undone_is_forward"),
+    CheckConstraint("state <> 'waiting' OR sweep_at IS NOT NULL", name="waiting_has_time"),
     Index("uq_backout_step_exclusive_key", "exclusive_key", unique=True),
     Index(
         "ix_backout_step_sweep",
@@ -196,6 +239,7 @@ step = Table(
         postgresql_where=text("sweep_at IS NOT NULL"),
         sqlite_where=text("sweep_at IS NOT NULL"),
     ),
+    **STORED,
 )
 
 entry = Table(
@@ -211,9 +255,10 @@ entry = Table(
     Column("attempt", Integer, comment="NULL: about no attempt"),
     Column("event", String(40), nullable=False),
     Column("actor", String(200), nullable=False),
-    Column("reason", Text, comment="NULL: the event says it all"),
+    Column("reason", _text, comment="NULL: the event says it all"),
     Column("detail", _detail, comment="NULL: none"),
     Index("ix_backout_entry_run", "run_id", "id"),
+    **STORED,
 )
 
 review = Table(
@@ -232,9 +277,10 @@ review = Table(
     Column("assignee", String(200), comment="NULL: nobody yet"),
     Column("decision", String(40), comment="NULL: open"),
     Column("decided_by", String(200), comment="NULL: open"),
-    Column("note", Text, comment="NULL: none"),
+    Column("note", _text, comment="NULL: none"),
     Column("decided_at", Instant, comment="NULL: open"),
     _one_of("reason", ReviewReason, "reason"),
     CheckConstraint("(decision IS NULL) = (decided_at IS NULL)", name="decided"),
     Index("ix_backout_review_run", "run_id"),
+    **STORED,
 )

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Column, Connection, Row, Select, func, literal, or_, select
+from sqlalchemy import Column, Connection, Row, Select, case, func, literal, literal_column, or_, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from backout.events import Event
 from backout.identifiers import ClaimToken, RunId, TaskId
 from backout.jsontext import JsonValue
-from backout.ledger.dialects import now, skip_locked
+from backout.ledger.dialects import as_committed, now
 from backout.ledger.models import entry, review, run, step
 from backout.ledger.records import (
     Claim,
@@ -41,6 +40,14 @@ _RUN_ENUMS: Final = {"state": RunState, "rollback_outcome": RollbackOutcome}
 _STEP_ENUMS: Final = {"state": StepState, "direction": Direction}
 _ENTRY_ENUMS: Final = {"direction": Direction, "event": Event}
 _REVIEW_ENUMS: Final = {"direction": Direction, "reason": ReviewReason}
+
+
+_PLACES: Final[Mapping[Any, Any]] = {
+    Direction.FORWARD.value: literal_column("1"),
+    Direction.VERIFY.value: literal_column("2"),
+    Direction.RECONCILE.value: literal_column("3"),
+    Direction.COMPENSATION.value: literal_column("4"),
+}
 
 
 def _columns(record: type[Any], table: Any) -> list[Column[Any]]:
@@ -76,9 +83,23 @@ def find_run_ids(connection: Connection, prefix: str, *, limit: int = 2) -> list
 
 def find_run_of_event(connection: Connection, pipeline: str, source_event_id: str) -> RunId | None:
     """Return the run of a source event; `None` when there is none."""
-    statement = select(run.c.id).where(run.c.pipeline == pipeline, run.c.source_event_id == source_event_id)
+    found = connection.execute(_run_of_event(pipeline, source_event_id)).scalar_one_or_none()
+    return RunId(found) if found is not None else None
+
+
+def find_first_run_of_event(connection: Connection, pipeline: str, source_event_id: str) -> RunId | None:
+    """Return the run for which `create_run` was refused on this connection, a caller's own perhaps.
+
+    On MySQL it locks the row against changes until the end of the transaction: its default isolation, REPEATABLE READ,
+    reads the database as it was when the transaction began to read, and INSERT sees it as it is.
+    """
+    statement = as_committed(connection, _run_of_event(pipeline, source_event_id))
     found = connection.execute(statement).scalar_one_or_none()
     return RunId(found) if found is not None else None
+
+
+def _run_of_event(pipeline: str, source_event_id: str) -> Select[Any]:
+    return select(run.c.id).where(run.c.pipeline == pipeline, run.c.source_event_id == source_event_id)
 
 
 def list_runs(
@@ -120,10 +141,13 @@ def list_runs(
 
 
 def list_steps(connection: Connection, run_id: RunId) -> list[StepRecord]:
-    """Return all step rows of a run: by round, forward before compensation, in the order of start."""
+    """Return all step rows of a run: by round, forward before compensation, in the order of start.
+
+    Questions about steps stand between the two.
+    """
     statement = _STEPS.where(step.c.run_id == run_id).order_by(
         step.c.round,
-        step.c.direction.desc(),
+        case(_PLACES, value=step.c.direction),
         step.c.start_order,
     )
     return [StepRecord(**_values(row, _STEP_ENUMS)) for row in connection.execute(statement)]
@@ -225,78 +249,6 @@ def describe_failure(error: BaseException) -> str | None:
     return " ".join(str(said).split())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DueStep:
-    """A row that the sweeper must do something about, with what it needs to know of the run."""
-
-    key: StepKey
-    step: str
-    state: StepState
-    attempt: int
-    lost_attempts: int
-    sends: int
-    claim_token: ClaimToken | None
-    task_id: TaskId
-    external_ids: Mapping[str, str]
-    pipeline: str
-    definition_digest: str
-
-
-_DUE: Final = skip_locked(
-    select(
-        step.c.run_id,
-        step.c.round,
-        step.c.position,
-        step.c.direction,
-        step.c.step,
-        step.c.state,
-        step.c.attempt,
-        step.c.lost_attempts,
-        step.c.sends,
-        step.c.claim_token,
-        step.c.task_id,
-        step.c.external_ids,
-    )
-    .where(step.c.sweep_at.is_not(None), step.c.sweep_at <= now())
-    .order_by(step.c.sweep_at)
-)
-
-
-def take_due_steps(connection: Connection, *, limit: int) -> list[DueStep]:
-    """Return rows whose time has come, longest due first, locked until the transaction ends.
-
-    Rows that another sweeper or a worker has locked are passed over. Needs a transaction.
-    """
-    rows = connection.execute(_DUE.limit(limit)).all()
-    runs = {
-        row.id: row
-        for row in connection.execute(
-            select(run.c.id, run.c.pipeline, run.c.definition_digest).where(run.c.id.in_({row.run_id for row in rows})),
-        )
-    }
-    return [
-        DueStep(
-            key=StepKey(
-                run_id=RunId(row.run_id),
-                round=row.round,
-                position=row.position,
-                direction=Direction(row.direction),
-            ),
-            step=row.step,
-            state=StepState(row.state),
-            attempt=row.attempt,
-            lost_attempts=row.lost_attempts,
-            sends=row.sends,
-            claim_token=row.claim_token,
-            task_id=TaskId(row.task_id),
-            external_ids=row.external_ids,
-            pipeline=runs[row.run_id].pipeline,
-            definition_digest=runs[row.run_id].definition_digest,
-        )
-        for row in rows
-    ]
-
-
 def find_claim(connection: Connection, key: StepKey) -> Claim | None:
     """Return the claim that is held on a row; `None` when nobody holds one."""
     statement = select(
@@ -324,12 +276,12 @@ def find_claim(connection: Connection, key: StepKey) -> Claim | None:
         idempotency_key=row.idempotency_key,
         task_id=TaskId(row.task_id),
         external_ids=row.external_ids,
-        run=RunFacts(**{name: row._mapping[f"run_{name}"] for name in RunFacts.__dataclass_fields__}),
+        run=RunFacts.from_row(row._asdict()),
     )
 
 
-def next_compensations(connection: Connection, key: StepKey, *, limit: int = 100) -> list[StepRecord]:
-    """Return the compensations of a run that are still to run, in the order of undoing.
+def next_undos(connection: Connection, key: StepKey, *, limit: int = 100) -> list[StepRecord]:
+    """Return what is still to run on a run's way back, in order: compensations, and questions asked before them.
 
     Args:
         connection: any.
@@ -338,9 +290,16 @@ def next_compensations(connection: Connection, key: StepKey, *, limit: int = 100
     """
     statement = _STEPS.where(
         step.c.run_id == key.run_id,
-        step.c.direction == Direction.COMPENSATION.value,
-        step.c.state.in_((StepState.PENDING.value, StepState.READY.value, StepState.RETRY_SCHEDULED.value)),
-    ).order_by(step.c.start_order)
+        step.c.direction.in_((Direction.COMPENSATION.value, Direction.RECONCILE.value)),
+        step.c.state.in_(
+            (
+                StepState.PENDING.value,
+                StepState.READY.value,
+                StepState.RETRY_SCHEDULED.value,
+                StepState.WAITING.value,
+            ),
+        ),
+    ).order_by(step.c.start_order, case(_PLACES, value=step.c.direction))
     return [StepRecord(**_values(row, _STEP_ENUMS)) for row in connection.execute(statement.limit(limit))]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from backout.events import Event
 from backout.identifiers import ClaimToken, RunId, TaskId
@@ -46,7 +46,12 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFacts:
-    """What an attempt must know of its run."""
+    """What an attempt must know of its run.
+
+    Attributes:
+        state: when the claim was taken.
+        deadline_at: aware UTC; `None`: the run may take for ever.
+    """
 
     pipeline: str
     definition_digest: str
@@ -54,6 +59,14 @@ class RunFacts:
     input: JsonValue
     external_ids: Mapping[str, str]
     last_successful_step: str | None
+    state: RunState = RunState.RUNNING
+    deadline_at: datetime | None = None
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Return the facts that stand in columns labelled `run_<name>`."""
+        values = {name: row[f"run_{name}"] for name in cls.__dataclass_fields__}
+        return cls(**{**values, "state": RunState(values["state"])})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +93,7 @@ class RunRecord:
     created_at: datetime
     updated_at: datetime
     finished_at: datetime | None
+    deadline_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +123,8 @@ class StepRecord:
     dispatched_at: datetime | None
     started_at: datetime | None
     finished_at: datetime | None
+    claimed_by: str | None = None
+    may_run_until: datetime | None = None
 
     @property
     def key(self) -> StepKey:

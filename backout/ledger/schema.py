@@ -11,7 +11,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, String, column, inspect, select, table
 
-from backout.errors import SchemaMismatch
+from backout.errors import ConfigurationError, SchemaMismatch
 from backout.ledger.models import metadata
 from backout.ledger.session import Ledger
 
@@ -22,7 +22,7 @@ _SELECT_REVISION: Final = select(column("version_num", String())).select_from(ta
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
 
-REVISION: Final = "0001"
+REVISION: Final = "0002"
 """The newest migration; a test compares. Workers ask at each start, and Alembic would read all migrations to tell."""
 
 
@@ -39,14 +39,32 @@ def current_revision(ledger: Ledger) -> str | None:
 def upgrade(ledger: Ledger) -> tuple[str | None, str]:
     """Bring a ledger to the revision of this release, in one transaction where the database can.
 
+    MySQL and MariaDB commit each CREATE and ALTER by itself: an upgrade that is cut off there stays half done, and
+    whoever looks after the database has to mend that before the next one.
+
     Returns:
         The revisions before and after; equal when there was nothing to do.
+
+    Raises:
+        ConfigurationError: on MySQL, tables of ours are there without a revision. Nothing was made.
     """
     with ledger.transaction() as connection:
         before = _revision(connection)
+        if before is None and not ledger.dialect.has_transactional_ddl:
+            _refuse_leftovers(connection, ledger.shown_url)
         command.upgrade(_config(connection), "head")
         after = _revision(connection)
     return before, after or ""
+
+
+def _refuse_leftovers(connection: Connection, shown_url: str) -> None:
+    found = sorted(set(metadata.tables) & set(inspect(connection).get_table_names()))
+    if found:
+        raise ConfigurationError(
+            problem=f"in the ledger {shown_url} {', '.join(found)} already exists, and no revision says what it is",
+            remedy="If an upgrade was cut off, drop these tables, which hold nothing yet, and run it again; otherwise "
+            "give the ledger a database of its own.",
+        )
 
 
 def verify(ledger: Ledger) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, make_url
@@ -23,7 +25,7 @@ from sqlalchemy.exc import (
 
 from backout.errors import ConfigurationError, LedgerUnavailable
 from backout.jsontext import dump_json, load_json
-from backout.ledger.dialects import READS_ONLY, LedgerDialect, dialect_of
+from backout.ledger.dialects import READS_ONLY, LedgerDialect, dialect_of, may_pass, may_succeed_at_once
 
 T = TypeVar("T")
 
@@ -58,7 +60,9 @@ class Ledger:
 
     def __init__(self, database_url: str, *, pool_size: int = 5) -> None:
         self._url = _parse(database_url)
-        self.shown_url: Final = self._url.render_as_string(hide_password=True)
+        self.shown_url: Final = _without_passwords(self._url).render_as_string(hide_password=True)
+        self.file: Final = _file_of(self._url)
+        self.fingerprint: Final = _fingerprint(self._url, self.file)
         options: dict[str, Any] = {"json_serializer": dump_json, "json_deserializer": load_json}
         if self._url.get_backend_name() != "sqlite":
             options |= {"pool_size": pool_size, "max_overflow": pool_size, "pool_timeout": 30, "pool_use_lifo": True}
@@ -68,7 +72,8 @@ class Ledger:
         except (ImportError, NoSuchModuleError, KeyError) as error:
             raise ConfigurationError(
                 problem=f"the ledger URL {self.shown_url} needs a driver that is not there ({error})",
-                remedy='Supported: "postgresql+psycopg://…" (pip install "backout[postgres]") and "sqlite:///…".',
+                remedy='Supported: "postgresql+psycopg://…" (pip install "backout[postgres]"), "mysql+pymysql://…" and '
+                '"mariadb+pymysql://…" (pip install "backout[mysql]"), and "sqlite:///…".',
             ) from error
         if self._engine.dialect.driver != self.dialect.driver:
             raise ConfigurationError(
@@ -180,26 +185,47 @@ class Ledger:
         except (OperationalError, InterfaceError) as error:
             raise LedgerUnavailable(database=self.shown_url, problem=str(error.orig)) from error
         with connection:
-            yield connection
+            try:
+                yield connection
+            except IntegrityError:
+                raise
+            except BaseException:
+                # A timeout may have come in the middle of a query, and the driver then waits for the rest of its
+                # answer: given back to the pool, the connection would fail everybody after us.
+                connection.invalidate()
+                raise
 
     def _read_once(self, query: Callable[[Connection], T]) -> T:
         with self._connected(self._reading) as connection:
             return query(connection)
 
 
+@contextmanager
+def savepoint(connection: LedgerConnection) -> Iterator[None]:
+    """Take back what was written in the block when it raises, and nothing else of the transaction."""
+    with connection.begin_nested():
+        yield
+
+
 def may_repeat(error: DBAPIError) -> bool:
     """Return whether the same work may succeed when it is run again at once."""
     if error.connection_invalidated:
         return True
-    sqlstate = getattr(error.orig, "sqlstate", None)
-    return isinstance(error, OperationalError) and sqlstate in ("40P01", "40001")
+    return isinstance(error, OperationalError) and may_succeed_at_once(error.orig)
 
 
 def is_outage(error: DBAPIError | LedgerUnavailable) -> bool:
     """Return whether the database is away or busy, so that waiting may help."""
     if isinstance(error, LedgerUnavailable):
         return True
-    return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+    return error.connection_invalidated or (
+        isinstance(error, OperationalError | InterfaceError) and may_pass(error.orig)
+    )
+
+
+def is_passing(error: DBAPIError | LedgerUnavailable) -> bool:
+    """Return whether the same work may succeed later: an outage, or a deadlock, and nothing that is wrong with it."""
+    return is_outage(error) or (isinstance(error, DBAPIError) and may_repeat(error))
 
 
 def _parse(database_url: str) -> URL:
@@ -208,8 +234,34 @@ def _parse(database_url: str) -> URL:
     except (ArgumentError, ValueError):
         raise ConfigurationError(
             problem="the ledger's database URL cannot be read as one",
-            remedy='Write it as "postgresql+psycopg://user:password@host/database" or "sqlite:////path/to/file.db".',
+            remedy='Write it as "postgresql+psycopg://user:password@host/database", '
+            '"mysql+pymysql://user:password@host/database", "mariadb+pymysql://…" or "sqlite:////path/to/file.db".',
         ) from None  # The cause may quote a part of the password that was taken for the port.
+
+
+def _without_passwords(url: URL) -> URL:
+    """Return a URL whose options hold no password either: drivers take one there too, and SQLAlchemy shows it."""
+    masked = {name: "hidden" for name in url.query if "pass" in name.lower() or "secret" in name.lower()}
+    return url.update_query_dict(masked) if masked else url
+
+
+def _file_of(url: URL) -> Path | None:
+    """Return the file that the URL leads to; `None` when it is a server's or in memory."""
+    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:") or "uri" in url.query:
+        return None
+    return Path(url.database or "").resolve()
+
+
+def _fingerprint(url: URL, file: Path | None) -> str:
+    """Return a short name of the database that a URL leads to; two processes compare it without telling the URL.
+
+    User and password are left out: two users of one database are no difference, and from the hash of a weak password
+    the password can be found.
+    """
+    query = {name: url.query.get(name) for name in ("host", "port", "dbname", "service", "options", "unix_socket")}
+    database = str(file) if file is not None else url.database
+    place = repr((url.get_backend_name(), url.host, url.port, database, sorted(query.items())))
+    return hashlib.sha256(place.encode()).hexdigest()[:12]
 
 
 _ledgers: Final[weakref.WeakSet[Ledger]] = weakref.WeakSet()

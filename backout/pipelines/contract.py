@@ -127,6 +127,21 @@ class CompensationContract:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionContract:
+    """How a question about a step is asked: `reconcile` (did it happen?) or `verify` (is it live?)."""
+
+    task: str
+    retry: RetryRule
+    timeout_seconds: float
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def idempotent(self) -> bool:
+        """Always true: a question changes nothing, so one that was cut off is asked again."""
+        return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepContract:
     """What one step of a plan promises.
 
@@ -135,7 +150,8 @@ class StepContract:
         task: the dotted name of its Celery task.
         recovery_reason: why it may stay or cannot be undone; empty for the other kinds.
         has_own_key: the idempotency key comes from a function of the input and is unique over runs.
-        reconcile_task: the dotted name of the reconcile function's task, or `None` if there is none.
+        reconcile: how to find out whether the effect happened; `None` when nobody but a person can tell.
+        verify: how to see that what was published is live; `None` when being done is enough.
         options: Celery's sending options (`queue`, `priority`, …), passed on unchanged.
     """
 
@@ -147,8 +163,8 @@ class StepContract:
     compensation: CompensationContract | None = None
     idempotent: bool
     has_own_key: bool = False
-    reconcile_task: str | None = None
-    verify_task: str | None = None
+    reconcile: QuestionContract | None = None
+    verify: QuestionContract | None = None
     retry: RetryRule
     timeout_seconds: float
     on_failure: OnFailure
@@ -161,12 +177,17 @@ class StepContract:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The steps of a pipeline in the order in which they start, as recorded with a run."""
+    """The steps of a pipeline in the order in which they start, as recorded with a run.
+
+    Attributes:
+        deadline_seconds: from enqueue on; a step that would start later fails instead. `None`: a run may take for ever.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="ignore")
 
     pipeline: str
     steps: tuple[StepContract, ...]
+    deadline_seconds: float | None = None
     format: int = PLAN_FORMAT
 
     def position_of(self, name: str) -> int:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Final, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from backout.errors import DefinitionError
 from backout.pipelines import validation
@@ -20,6 +20,10 @@ R = TypeVar("R")
 Q = ParamSpec("Q")
 S = TypeVar("S")
 Duration = timedelta | float
+QuestionKind = Literal["reconcile", "verify"]
+
+POLLING: Final = Retry(limit=30, delay=10.0, backoff="constant")
+"""How often and when a verify function looks, unless it is told otherwise."""
 
 
 class ExistingTask(Protocol):
@@ -145,25 +149,102 @@ class DecoratedStep(Step[P, R]):
 
         return attach
 
-    def reconcile(self, function: Callable[Q, S]) -> Companion[Q, S]:
-        """Say how to find out whether the effect happened: returns the output, `NotDone()` or `Unknown(why)`."""
-        return self._attach_plain("reconcile", function)
+    @overload
+    def reconcile(self, function: Callable[Q, S], /) -> Companion[Q, S]: ...
 
-    def verify(self, function: Callable[Q, S]) -> Companion[Q, S]:
-        """Say how to see that what was published is live; only for `effect="publish"`."""
+    @overload
+    def reconcile(
+        self,
+        *,
+        retry: Retry | None = None,
+        timeout: Duration = DEFAULT_TIMEOUT,
+        name: str | None = None,
+        **celery_options: Any,
+    ) -> Callable[[Callable[Q, S]], Companion[Q, S]]: ...
+
+    def reconcile(self, *function: Callable[..., Any], **keywords: Any) -> Any:
+        """Say how to find out whether the effect happened: returns the output, `NotDone()` or `Unknown(why)`.
+
+        Asked before a step in doubt runs again or is undone (R8), as a Celery task of its own, `(input)` or
+        `(input, ctx)`. It only reads: an attempt of it that is cut off is simply asked again.
+
+        Args:
+            function: the function, when the decorator is used without parentheses.
+            keywords: `retry` (default: `Retry()`; when it is used up a person is asked), `timeout` per attempt, `name`
+                as for a compensation, and Celery's options.
+
+        Raises:
+            DefinitionError: the function or an option cannot be used; there is one already.
+        """
+        return self._attach_question("reconcile", function, {"retry": Retry(), **keywords})
+
+    @overload
+    def verify(self, function: Callable[Q, S], /) -> Companion[Q, S]: ...
+
+    @overload
+    def verify(
+        self,
+        *,
+        retry: Retry | None = None,
+        timeout: Duration = DEFAULT_TIMEOUT,
+        name: str | None = None,
+        **celery_options: Any,
+    ) -> Callable[[Callable[Q, S]], Companion[Q, S]]: ...
+
+    def verify(self, *function: Callable[..., Any], **keywords: Any) -> Any:
+        """Say how to see that what was published is live: returns True or False; only for `effect="publish"`.
+
+        Asked after the step has succeeded, until it says True; the next step starts only then. Takes
+        `(input, output)` or `(input, output, ctx)`.
+
+        Args:
+            function: the function, when the decorator is used without parentheses.
+            keywords: `retry` (how often and when to look again, default: 30 times, every 10 s; when it is used up, the
+                review `not_live_after_publish` is opened), `timeout`, `name` and Celery's options as for `reconcile`.
+
+        Raises:
+            DefinitionError: the step publishes nothing; otherwise as `reconcile`.
+        """
         if self.options.effect is not Effect.PUBLISH:
             raise DefinitionError(
                 subject=f"verify of step {self.name!r}",
                 problem=f'its effect is "{self.options.effect.value}"',
                 remedy='Only a step with effect="publish" has a second acceptance; use `reconcile` for the others.',
             )
-        return self._attach_plain("verify", function)
+        return self._attach_question("verify", function, {"retry": POLLING, **keywords})
 
-    def _attach_plain(self, kind: Literal["reconcile", "verify"], function: Callable[Q, S]) -> Companion[Q, S]:
+    def _attach_question(
+        self, kind: QuestionKind, function: tuple[Callable[..., Any], ...], keywords: Mapping[str, Any]
+    ) -> Any:
+        attach = self._question_decorator(kind, **keywords)
+        return attach(*function) if function else attach
+
+    def _question_decorator(
+        self,
+        kind: QuestionKind,
+        *,
+        retry: Retry,
+        timeout: Duration = DEFAULT_TIMEOUT,
+        name: str | None = None,
+        **celery_options: Any,
+    ) -> Callable[[Callable[Q, S]], Companion[Q, S]]:
         subject = f"{kind} of step {self.name!r}"
-        companion = Companion[Q, S](function=_register(kind, subject, function, name=None, task_options={}))
-        self.attach(kind, companion)
-        return companion
+        validation.check_duration(subject, "timeout", timeout)
+        validation.check_options(subject, celery_options, "late")
+        _check_types(subject, retry)
+        sending, of_task = _split(celery_options)
+
+        def attach(function: Callable[Q, S]) -> Companion[Q, S]:
+            companion = Companion[Q, S](
+                function=_register(kind, subject, function, name=name, task_options=of_task),
+                retry=retry,
+                timeout=timeout,
+                sending_options=sending,
+            )
+            self.attach(kind, companion)
+            return companion
+
+        return attach
 
 
 def _make_step(
@@ -222,7 +303,9 @@ def _make_step(
     return DecoratedStep(task_function, name=name or function.__name__, options=options)
 
 
-def _check_types(subject: str, retry: object, key: object, keep: object, irreversible: object) -> None:
+def _check_types(
+    subject: str, retry: object, key: object = None, keep: object = None, irreversible: object = None
+) -> None:
     if retry is not None and not isinstance(retry, Retry):
         raise DefinitionError(subject=subject, problem=f"retry={retry!r}", remedy="Give retry=Retry(limit=3).")
     if key is not None and not callable(key):

@@ -16,6 +16,7 @@ from backout.pipelines.contract import (
     OnCompensationFailure,
     OnFailure,
     Plan,
+    QuestionContract,
     RetryRule,
     StepContract,
     seconds,
@@ -143,6 +144,15 @@ class Companion(Generic[P, R]):
             options=dict(self.sending_options),
         )
 
+    def question(self) -> QuestionContract:
+        """Return the frozen, storable form of a reconcile or verify function."""
+        return QuestionContract(
+            task=self.function.task_name,
+            retry=self.retry.rule(),
+            timeout_seconds=seconds(self.timeout),
+            options=dict(self.sending_options),
+        )
+
 
 @dataclass(slots=True)
 class _Attached:
@@ -228,8 +238,8 @@ class Step(Generic[P, R]):
             compensation=compensation.contract() if compensation else None,
             idempotent=options.idempotent,
             has_own_key=self.function.key_function is not None,
-            reconcile_task=self._task_of("reconcile"),
-            verify_task=self._task_of("verify"),
+            reconcile=self._question("reconcile"),
+            verify=self._question("verify"),
             retry=options.retry.rule(),
             timeout_seconds=seconds(options.timeout),
             on_failure=options.on_failure,
@@ -240,9 +250,9 @@ class Step(Generic[P, R]):
             options=dict(options.sending_options),
         )
 
-    def _task_of(self, kind: str) -> str | None:
+    def _question(self, kind: str) -> QuestionContract | None:
         companion = self.companions.get(kind)
-        return companion.function.task_name if companion else None
+        return companion.question() if companion else None
 
 
 class PipelineDefinition:
@@ -252,6 +262,7 @@ class PipelineDefinition:
         name: unique; runs are found by it.
         steps: each step starts when the one before it has succeeded.
         subject: a function of the input that says whom the run is about (a customer, an order); searchable.
+        deadline: from enqueue on; see `Pipeline`.
 
     Raises:
         DefinitionError: the pipeline could not be run, or a step has no recovery action.
@@ -263,14 +274,21 @@ class PipelineDefinition:
         steps: Sequence[Step[..., Any]],
         *,
         subject: Callable[[Any], str] | None = None,
+        deadline: timedelta | float | None = None,
     ) -> None:
+        if deadline is not None:
+            validation.check_duration(f"pipeline {name!r}", "deadline", deadline)
         validation.check_pipeline(name, steps, lambda entry: isinstance(entry, Step))
         contracts = tuple(step.contract() for step in steps)
         validation.check_contracts(name, contracts)
         self.name: Final = name
         self.steps: Final = tuple(steps)
         self.subject: Final = subject
-        self.plan: Final = Plan(pipeline=name, steps=contracts)
+        self.plan: Final = Plan(
+            pipeline=name,
+            steps=contracts,
+            deadline_seconds=None if deadline is None else seconds(deadline),
+        )
 
     def __repr__(self) -> str:
         """Show the name and the steps."""

@@ -10,7 +10,7 @@ from uuid import UUID
 from backout.errors import MessageRefused
 from backout.identifiers import RunId, TaskId
 from backout.ledger.records import StepKey
-from backout.pipelines.contract import CompensationContract, Plan, StepContract
+from backout.pipelines.contract import CompensationContract, Plan, QuestionContract, StepContract
 from backout.states import Direction
 
 MESSAGE_VERSION: Final = 1
@@ -161,15 +161,23 @@ def _count(value: object) -> int:
     return value
 
 
-def direction_contract(step: StepContract, direction: Direction) -> StepContract | CompensationContract:
-    """Return the contract of a step in one direction.
+def direction_contract(
+    step: StepContract, direction: Direction
+) -> StepContract | CompensationContract | QuestionContract:
+    """Return the contract of what runs for a step in one direction.
 
     Raises:
-        LookupError: the step has no compensation.
+        LookupError: the step has no such companion.
     """
+    companions: dict[Direction, CompensationContract | QuestionContract | None] = {
+        Direction.COMPENSATION: step.compensation,
+        Direction.RECONCILE: step.reconcile,
+        Direction.VERIFY: step.verify,
+    }
     if direction is Direction.FORWARD:
         return step
-    if step.compensation is None:
-        message = f"step {step.name!r} has no compensation"
+    companion = companions[direction]
+    if companion is None:
+        message = f"step {step.name!r} has no {direction.value} function"
         raise LookupError(message)
-    return step.compensation
+    return companion

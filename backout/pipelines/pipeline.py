@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
 from backout.pipelines.definition import PipelineDefinition, Step
@@ -18,6 +19,8 @@ class Pipeline(PipelineDefinition):
         name: unique; runs are found by it.
         steps: in order; their contracts are fixed from now on.
         subject: a function of the input that says whom the run is about (a customer, an order); searchable.
+        deadline: how long a run may take, from enqueue on; a bare number is seconds. A step that would start later is
+            recorded as failed without being called, and its `on_failure` decides what follows. Rollbacks have none.
 
     Raises:
         DefinitionError: the pipeline could not be run, or a step has no recovery action; nothing was registered.
@@ -29,8 +32,9 @@ class Pipeline(PipelineDefinition):
         steps: Sequence[Step[..., Any]],
         *,
         subject: Callable[[Any], str] | None = None,
+        deadline: timedelta | float | None = None,
     ) -> None:
-        super().__init__(name, steps, subject=subject)
+        super().__init__(name, steps, subject=subject, deadline=deadline)
         add_pipeline(self)
 
     def enqueue(

@@ -40,11 +40,13 @@ class Schema:
         argument_types: one adapter for each data argument, in order (the context is no data).
         output_type: the adapter of what the function returns.
         takes_context: whether the context is passed as the last argument.
+        declares_output: whether the function says what it returns.
     """
 
     argument_types: tuple[TypeAdapter[Any], ...]
     output_type: TypeAdapter[Any]
     takes_context: bool
+    declares_output: bool
 
 
 def read_schema(function: Callable[..., Any], *, subject: str, data_arguments: int) -> Schema:
@@ -67,6 +69,7 @@ def read_schema(function: Callable[..., Any], *, subject: str, data_arguments: i
         argument_types=tuple(_adapter(hints.get(name, Any), subject) for name in names[:data_arguments]),
         output_type=_adapter(output, subject),
         takes_context=len(names) > data_arguments,
+        declares_output="return" in hints,
     )
 
 

@@ -63,7 +63,7 @@ def _first_run(engine: Engine, pipeline: PipelineDefinition, new: transitions.Ne
     """Return the run that the source event already has (R9)."""
 
     def find(where: Any) -> RunId | None:
-        return queries.find_run_of_event(where, pipeline.name, new.source_event_id or "")
+        return queries.find_first_run_of_event(where, pipeline.name, new.source_event_id or "")
 
     found = find(connection) if connection is not None else engine.ledger.read(find)
     if found is None:
@@ -98,6 +98,7 @@ def _new_run(
         idempotency_key=f"{run_id}:{first.name}",
         task_id=TaskId(run_id),
         actor=process_name(),
+        deadline_seconds=pipeline.plan.deadline_seconds,
     )
 
 

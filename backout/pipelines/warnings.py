@@ -15,6 +15,8 @@ class WarningCode(StrEnum):
     """An attempt that is cut off in the middle will ask a person (R8)."""
     MAY_FAIL_AFTER_IRREVERSIBLE = "may_fail_after_irreversible"
     """A later step may ask for a rollback that cannot pass an irreversible one (R7)."""
+    PUBLISHED_UNSEEN = "published_unseen"
+    """Something is made live, and nobody looks whether it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,8 @@ def find_warnings(plan: Plan) -> tuple[ContractWarning, ...]:
     for position, step in enumerate(plan.steps):
         if _asks_person_in_doubt(step):
             warnings.append(_warn_of_doubt(step))
+        if step.effect is Effect.PUBLISH and step.verify is None:
+            warnings.append(_warn_of_unseen(step))
         if step.recovery is RecoveryKind.IRREVERSIBLE:
             later = [other.name for other in plan.steps[position + 1 :] if other.on_failure is OnFailure.ROLLBACK]
             if later:
@@ -47,7 +51,7 @@ def find_warnings(plan: Plan) -> tuple[ContractWarning, ...]:
 
 
 def _asks_person_in_doubt(step: StepContract) -> bool:
-    return step.effect is not Effect.READ and not step.idempotent and step.reconcile_task is None
+    return step.effect is not Effect.READ and not step.idempotent and step.reconcile is None
 
 
 def _warn_of_doubt(step: StepContract) -> ContractWarning:
@@ -59,6 +63,15 @@ def _warn_of_doubt(step: StepContract) -> ContractWarning:
             f"Write `@{step.name}.reconcile`, or declare `idempotent=True` if a second call under the same "
             "idempotency key has no second effect"
         ),
+    )
+
+
+def _warn_of_unseen(step: StepContract) -> ContractWarning:
+    return ContractWarning(
+        code=WarningCode.PUBLISHED_UNSEEN,
+        step=step.name,
+        problem="it publishes, and the run goes on without anybody having seen that it is live",
+        remedy=f"Write `@{step.name}.verify`: a function that returns True when it is live",
     )
 
 

@@ -10,13 +10,18 @@ def state_while_running(last_done: StepContract | None, current: StepContract) -
     return _join(last_done.done if last_done else None, current.pending)
 
 
+def state_while_verifying(published: StepContract) -> str:
+    """Return what holds while what a step has published is not seen live yet, such as `page_published_live_pending`."""
+    return _join(published.done, "live_pending")
+
+
 def state_when_done(last_done: StepContract | None, failed: StepContract | None = None) -> str:
     """Return what holds when the run is closed, such as `booking_reserved_notification_failed`."""
     return _join(last_done.done if last_done else None, failed.failed if failed else None) or "nothing_to_do"
 
 
 def state_when_stopped(last_done: StepContract | None, current: StepContract, *, how: str) -> str:
-    """Return what holds when a person is waited for: `how` is `pending`, `failed` or `in_doubt`."""
+    """Return what holds when a person is waited for: `how` is `pending`, `failed`, `in_doubt` or `live_unknown`."""
     word = current.pending if how == "pending" else current.failed if how == "failed" else f"{current.name}_{how}"
     return _join(last_done.done if last_done else None, word)
 

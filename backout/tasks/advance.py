@@ -10,9 +10,28 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from backout.pipelines.contract import OnCompensationFailure, OnFailure, Plan, StepContract
-from backout.pipelines.words import state_when_done, state_while_running
-from backout.states import Direction, ReviewReason
+from backout.pipelines.words import state_when_done, state_while_running, state_while_verifying
+from backout.states import Answer, Direction, ReviewReason
+from backout.tasks.decisions import (
+    Ask,
+    AskFirst,
+    Confirm,
+    Decision,
+    Doubt,
+    GiveBack,
+    GoOn,
+    Park,
+    RunAgain,
+    TryAgain,
+    TurnBack,
+    Unanswered,
+    UndoAnswered,
+    UndoNext,
+    Verified,
+    Way,
+)
 from backout.tasks.outcome import (
+    Answered,
     ErrorFacts,
     Failed,
     Lost,
@@ -32,7 +51,9 @@ class Situation:
     Attributes:
         last_done: the last forward step that succeeded before this one.
         is_idempotent: of the contract in this direction.
-        lost_attempts: of this step, before this attempt.
+        lost_attempts: of this row, before this attempt.
+        doubted_attempts: for a question: attempts of its step that ended without an answer.
+        is_rolling_back: the run is on its way back.
     """
 
     plan: Plan
@@ -42,6 +63,8 @@ class Situation:
     is_idempotent: bool
     lost_attempts: int
     lost_attempts_limit: int
+    doubted_attempts: int = 0
+    is_rolling_back: bool = False
 
     @property
     def contract(self) -> StepContract:
@@ -49,80 +72,20 @@ class Situation:
         return self.plan.steps[self.position]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GoOn:
-    """Record the end of a forward step and make the next one ready; `following` is `None` at the end of the run."""
-
-    outcome: Succeeded | Skipped | Failed
-    following: StepContract | None
-    operator_state: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TryAgain:
-    """Record the failed attempt and when the next one is due."""
-
-    outcome: RetryLater
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TurnBack:
-    """Record the failed step and roll back what was done, unless an irreversible step is in the way."""
-
-    outcome: Failed
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Park:
-    """Record the failed step; the run waits."""
-
-    error: ErrorFacts
-    no_effect: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
-    """Record the failed step, in either direction, and open a review."""
-
-    error: ErrorFacts
-    review: ReviewReason
-    no_effect: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GiveBack:
-    """Give the claim back: another attempt under the same key is safe."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Doubt:
-    """Record that the effect may exist and open a review."""
-
-    reason: str
-    review: ReviewReason
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UndoNext:
-    """Record the end of a compensation and make the next one ready, or close the rollback."""
-
-    outcome: Succeeded | Skipped | Failed
-
-
-Decision = GoOn | TryAgain | TurnBack | Park | Ask | GiveBack | Doubt | UndoNext
-
-
 def advance(situation: Situation, outcome: Outcome) -> Decision:
     """Return what to record and what comes next."""
+    if isinstance(outcome, RetryLater):
+        return TryAgain(outcome=outcome)
+    if situation.direction.is_question:
+        return _advance_question(situation, outcome)
     match outcome:
-        case RetryLater():
-            return TryAgain(outcome=outcome)
         case Lost():
             return _lost(situation, outcome)
         case NeedsHuman():
             return Ask(error=outcome.error, review=outcome.review)
+        case Answered():
+            message = f"a {situation.direction} function cannot answer {outcome}"
+            raise TypeError(message)
     if situation.direction is Direction.COMPENSATION:
         return _advance_back(situation, outcome)
     match outcome:
@@ -137,13 +100,29 @@ def advance(situation: Situation, outcome: Outcome) -> Decision:
 
 
 def _go_on(situation: Situation, outcome: Succeeded | Skipped | Failed) -> GoOn:
+    contract = situation.contract
+    match outcome:
+        case Succeeded():
+            return GoOn(outcome=outcome, onward=_after_success(situation))
+        case Skipped() | Failed():
+            failed = contract if isinstance(outcome, Failed) else None
+            return GoOn(outcome=outcome, onward=_onward(situation, situation.last_done, failed))
+        case _ as never:
+            assert_never(never)
+
+
+def _after_success(situation: Situation) -> Way:
+    contract = situation.contract
+    if contract.verify is not None:
+        return Way(following=contract, operator_state=state_while_verifying(contract), verifies=True)
+    return _onward(situation, contract, None)
+
+
+def _onward(situation: Situation, last_done: StepContract | None, failed: StepContract | None) -> Way:
     following = situation.plan.step_after(situation.position)
-    last_done = situation.contract if isinstance(outcome, Succeeded) else situation.last_done
     if following is not None:
-        state = state_while_running(last_done, following)
-    else:
-        state = state_when_done(last_done, situation.contract if isinstance(outcome, Failed) else None)
-    return GoOn(outcome=outcome, following=following, operator_state=state)
+        return Way(following=following, operator_state=state_while_running(last_done, following))
+    return Way(following=None, operator_state=state_when_done(last_done, failed))
 
 
 def _advance_failed(situation: Situation, outcome: Failed) -> Decision:
@@ -179,12 +158,60 @@ def _advance_back(situation: Situation, outcome: Succeeded | Skipped | Failed | 
             assert_never(never)
 
 
-def _lost(situation: Situation, outcome: Lost) -> GiveBack | Doubt:
+def _lost(situation: Situation, outcome: Lost) -> GiveBack | AskFirst | Doubt:
     """Decide about an attempt that ended without an answer (R8), also one that the sweeper found."""
     lost = situation.lost_attempts + 1
     if situation.is_idempotent and lost < situation.lost_attempts_limit:
         return GiveBack(reason=outcome.reason)
-    if situation.is_idempotent:
-        reason = f"{outcome.reason}; {lost} attempts ended without an answer, which is the limit"
-        return Doubt(reason=reason, review=ReviewReason.CONFIRMATION_MISSING)
-    return Doubt(reason=outcome.reason, review=ReviewReason.CONFIRMATION_MISSING)
+    if situation.direction is Direction.FORWARD and situation.contract.reconcile is not None:
+        return AskFirst(reason=outcome.reason)
+    reason = _at_limit(outcome.reason, lost) if situation.is_idempotent else outcome.reason
+    return Doubt(reason=reason, review=ReviewReason.CONFIRMATION_MISSING)
+
+
+def _at_limit(reason: str, lost: int) -> str:
+    return f"{reason}; {lost} attempts ended without an answer, which is the limit"
+
+
+def _advance_question(situation: Situation, outcome: Outcome) -> Decision:
+    is_reconcile = situation.direction is Direction.RECONCILE
+    review = ReviewReason.CONFIRMATION_MISSING if is_reconcile else ReviewReason.NOT_LIVE_AFTER_PUBLISH
+    match outcome:
+        case Answered():
+            return _advance_answer(situation, outcome)
+        case Lost(reason=reason):
+            lost = situation.lost_attempts + 1
+            if lost < situation.lost_attempts_limit:
+                return GiveBack(reason=reason)
+            words = _at_limit(reason, lost)
+            return Unanswered(reason=words, review=review, error=ErrorFacts(type="lost", message=words))
+        case NeedsHuman():
+            return Unanswered(reason=outcome.error.in_one_line, review=outcome.review, error=outcome.error)
+        case Failed() | Parked():
+            return Unanswered(reason=outcome.error.in_one_line, review=review, error=outcome.error)
+        case Skipped(reason=reason):
+            facts = ErrorFacts(type="backout.SkipStep", message=reason)
+            return Unanswered(reason=f"the question was not answered: {reason}", review=review, error=facts)
+        case _:
+            message = f"a {situation.direction} function cannot end with {outcome}"
+            raise TypeError(message)
+
+
+def _advance_answer(situation: Situation, answered: Answered) -> Decision:
+    if situation.direction is Direction.VERIFY:
+        return Verified(onward=_onward(situation, situation.contract, None))
+    if answered.answer is Answer.UNKNOWN:
+        reason = f"its reconcile function cannot tell: {answered.why}"
+        return Unanswered(reason=reason, review=ReviewReason.CONFIRMATION_MISSING, answer=answered)
+    if situation.is_rolling_back:
+        return UndoAnswered(answer=answered)
+    if answered.answer is Answer.DONE:
+        return Confirm(answer=answered, onward=_after_success(situation))
+    if situation.doubted_attempts >= situation.lost_attempts_limit:
+        # The poison cap: a step that takes its worker down each time is not tried for ever.
+        return Unanswered(
+            reason=_at_limit("it has not happened", situation.doubted_attempts),
+            review=ReviewReason.RETRIES_EXHAUSTED_AFTER_WRITE,
+            answer=answered,
+        )
+    return RunAgain(answer=answered, operator_state=state_while_running(situation.last_done, situation.contract))

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from backout.ledger.records import Claim
 from backout.pipelines.contract import Plan, StepContract
 from backout.pipelines.message import StepMessage
+from backout.states import Direction, RunState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """A claimed attempt with the plan of its run."""
+    """A claimed attempt with the plan of its run.
+
+    Attributes:
+        doubted_attempts: for a question: attempts of its step that ended without an answer.
+    """
 
     claim: Claim
     plan: Plan
+    doubted_attempts: int = 0
 
     @property
     def contract(self) -> StepContract:
@@ -22,10 +29,30 @@ class Attempt:
         return self.plan.steps[self.claim.key.position]
 
     @property
+    def is_on_the_way_back(self) -> bool:
+        """True for what a chain carries: compensations, and questions that are asked before them."""
+        direction = self.claim.key.direction
+        return direction is Direction.COMPENSATION or (
+            direction is Direction.RECONCILE and self.claim.run.state is RunState.ROLLING_BACK
+        )
+
+    @property
     def last_done(self) -> StepContract | None:
         """The last forward step that succeeded before."""
         name = self.claim.run.last_successful_step
         return None if name is None else self.plan.steps[self.plan.position_of(name)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """By whom an attempt without an answer was ended.
+
+    Attributes:
+        may_run_until: aware; until then it may go on without our knowing. `None`: it is known to be over.
+    """
+
+    actor: str = "engine"
+    may_run_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,16 +13,27 @@ from backout.jsontext import dump_json
 from backout.ledger import queries
 from backout.ledger.records import Claim, StepRecord
 from backout.ledger.session import LedgerConnection
-from backout.pipelines.contract import CompensationContract, StepContract
-from backout.pipelines.functions import TaskFunction
-from backout.pipelines.schema import Unserialisable, from_json, to_json
-from backout.states import Direction
+from backout.pipelines.contract import CompensationContract, QuestionContract, StepContract
+from backout.pipelines.functions import TaskFunction, find_function
+from backout.pipelines.schema import NotDone, Schema, Unknown, Unserialisable, from_json, to_json
+from backout.states import Answer, Direction
 from backout.tasks.attempt import Attempt
 from backout.tasks.claiming import DEADLINE_GRACE_SECONDS
 from backout.tasks.context import CompensationContext, StepContext, undone_step
 from backout.tasks.deadline import time_limit
 from backout.tasks.heartbeat import heartbeat
-from backout.tasks.outcome import ErrorFacts, Failed, Lost, Outcome, Succeeded, classify, storable
+from backout.tasks.outcome import (
+    MESSAGE_CHARACTERS,
+    Answered,
+    ErrorFacts,
+    Failed,
+    Lost,
+    Outcome,
+    RetryLater,
+    Succeeded,
+    classify,
+    storable,
+)
 from backout.tasks.runtime import Runtime
 
 
@@ -31,7 +42,7 @@ class Work:
     """What this worker knows about a claimed attempt before it calls the function."""
 
     attempt: Attempt
-    contract: StepContract | CompensationContract
+    contract: StepContract | CompensationContract | QuestionContract
     function: TaskFunction
     reused: StepRecord | None
 
@@ -59,38 +70,89 @@ def call(runtime: Runtime, work: Work) -> Outcome:
             result = _call_function(runtime, work)
     except Exception as error:
         return cut_off(error) if _is_being_terminated() else _classify(contract, claim, error)
-    return _validated(runtime, work, result)
+    return _name_result(runtime, work, result)
+
+
+def refuse_late(runtime: Runtime, claim: Claim) -> Failed | None:
+    """Return the failure of a forward step that would start after its run's deadline; `None` while there is time."""
+    deadline_at = claim.run.deadline_at
+    if deadline_at is None or claim.key.direction is not Direction.FORWARD:
+        return None
+    if deadline_at > runtime.ledger.read_patiently(queries.read_clock, what=f"the deadline of {claim.step}"):
+        return None
+    message = f"the run's deadline passed at {claim.run.deadline_at:%Y-%m-%d %H:%M:%S} UTC; the step was not called"
+    facts = ErrorFacts(type="backout.RunDeadlinePassed", message=message, code="run_deadline_passed")
+    # An earlier attempt may have had its effect.
+    return Failed(error=facts, no_effect=claim.attempt == 1)
 
 
 def _call_function(runtime: Runtime, work: Work) -> Any:
-    claim, schema = work.attempt.claim, work.function.schema
+    claim, schema, contract = work.attempt.claim, work.function.schema, work.attempt.contract
     data = [from_json(schema.argument_types[0], claim.run.input)]
     if claim.key.direction is Direction.FORWARD:
-        context: StepContext = StepContext(ledger=runtime.ledger, claim=claim, contract=work.attempt.contract)
+        context = StepContext(ledger=runtime.ledger, claim=claim, contract=contract)
     else:
-        context = undoing = _compensation_context(runtime, work)
-        data.append(undoing.undoes.output)
+        companion = _companion_of(runtime, work)
+        context = companion.context
+        data += companion.more_data
     return work.function.call(*data, *((context,) if schema.takes_context else ()))
 
 
-def _compensation_context(runtime: Runtime, work: Work) -> CompensationContext:
-    claim = work.attempt.claim
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Companion:
+    """What a compensation or a question is called with, besides the run's input."""
 
-    def read(connection: LedgerConnection) -> tuple[StepRecord | None, str, str]:
-        forward = queries.find_step(connection, replace(claim.key, direction=Direction.FORWARD))
-        cause, requested_by = queries.find_rollback_cause(connection, claim.key.run_id)
-        return forward, cause, requested_by
+    context: StepContext
+    more_data: tuple[Any, ...] = ()
 
-    # An outage is no failure of the compensation: it waits, at most until its timeout.
-    forward, cause, requested_by = runtime.ledger.read_patiently(read, what=f"the context of {claim.step}")
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Background:
+    """What is recorded about the step that a companion belongs to."""
+
+    forward: StepRecord
+    question: StepRecord | None
+    cause: str
+    requested_by: str
+
+
+def _companion_of(runtime: Runtime, work: Work) -> _Companion:
+    claim, contract = work.attempt.claim, work.attempt.contract
+    # An outage is no failure of the companion: it waits, at most until its timeout.
+    known = runtime.ledger.read_patiently(
+        lambda connection: _read_background(connection, claim),
+        what=f"the context of {claim.step}",
+    )
+    if claim.key.direction is Direction.COMPENSATION:
+        undoes = undone_step(contract, known.forward, known.question)
+        context = CompensationContext(
+            ledger=runtime.ledger,
+            claim=claim,
+            contract=contract,
+            undoes=undoes,
+            cause=known.cause,
+            requested_by=known.requested_by,
+        )
+        return _Companion(context=context, more_data=(undoes.output,))
+    ids = known.forward.external_ids
+    asking = StepContext(ledger=runtime.ledger, claim=claim, contract=contract, ids_of_step=ids)
+    if claim.key.direction is Direction.RECONCILE:
+        return _Companion(context=asking)
+    step = find_function(contract.task)
+    stored = known.forward.output
+    output = stored if step is None else from_json(step.schema.output_type, stored)
+    return _Companion(context=asking, more_data=(output,))
+
+
+def _read_background(connection: LedgerConnection, claim: Claim) -> _Background:
+    forward = queries.find_step(connection, replace(claim.key, direction=Direction.FORWARD))
     if forward is None:
-        message = f"run {claim.key.run_id} has a compensation of {claim.step} and no such step"
+        message = f"run {claim.key.run_id} has a {claim.key.direction} of {claim.step} and no such step"
         raise LookupError(message)
-    return CompensationContext(
-        ledger=runtime.ledger,
-        claim=claim,
-        contract=work.attempt.contract,
-        undoes=undone_step(work.attempt.contract, forward),
+    cause, requested_by = queries.find_rollback_cause(connection, claim.key.run_id)
+    return _Background(
+        forward=forward,
+        question=queries.find_step(connection, replace(claim.key, direction=Direction.RECONCILE)),
         cause=cause,
         requested_by=requested_by,
     )
@@ -101,7 +163,9 @@ def _is_being_terminated() -> bool:
     return worker_state.should_terminate is not None and worker_state.should_terminate is not False
 
 
-def _classify(contract: StepContract | CompensationContract, claim: Claim, error: Exception) -> Outcome:
+def _classify(
+    contract: StepContract | CompensationContract | QuestionContract, claim: Claim, error: Exception
+) -> Outcome:
     return classify(
         error,
         retry=contract.retry,
@@ -116,10 +180,52 @@ def cut_off(error: BaseException) -> Lost:
     return Lost(reason=f"the attempt was cut off by a shutdown ({type(error).__name__})")
 
 
-def _validated(runtime: Runtime, work: Work, result: Any) -> Outcome:
+def _name_result(runtime: Runtime, work: Work, result: Any) -> Outcome:
+    match work.attempt.claim.key.direction:
+        case Direction.RECONCILE:
+            return _name_answer(runtime, work, result)
+        case Direction.VERIFY:
+            return _name_sight(work, result)
+        case _:
+            return _validated(runtime, work.function.schema, result)
+
+
+def _name_answer(runtime: Runtime, work: Work, result: Any) -> Outcome:
+    """Return what a reconcile function has found out: the step's output is checked as if the step had returned it."""
+    match result:
+        case NotDone():
+            return Answered(answer=Answer.NOT_DONE)
+        case Unknown(why=why):
+            return Answered(answer=Answer.UNKNOWN, why=storable(str(why))[:MESSAGE_CHARACTERS] or "it gave no reason")
+    step = find_function(work.attempt.contract.task)
+    schema = step.schema if step is not None else work.function.schema
+    if result is None and not schema.declares_output:
+        # A function that forgot to return would otherwise make a charge out of nothing.
+        problem = "it returned None: return the step's output, NotDone() or Unknown(why)"
+        return Failed(error=_output_error(problem, result))
+    outcome = _validated(runtime, schema, result)
+    return Answered(answer=Answer.DONE, output=outcome.output) if isinstance(outcome, Succeeded) else outcome
+
+
+def _name_sight(work: Work, result: Any) -> Outcome:
+    """Return what a verify function has seen; while it sees nothing it is asked again, as its retry rule says."""
+    if result is True:
+        return Answered(answer=Answer.DONE)
+    if result is not False:
+        return Failed(error=_output_error("a verify function must return True or False", result))
+    claim, retry = work.attempt.claim, work.contract.retry
+    looks = claim.attempt - claim.lost_attempts
+    facts = ErrorFacts(type="backout.NotLiveYet", message="it is not live yet", code="not_live_yet")
+    # Whatever exceptions the rule names: this is none, only how often it is asked counts.
+    if looks > retry.limit:
+        return Failed(error=facts)
+    return RetryLater(error=facts, delay_seconds=retry.delay_before_retry(looks, random.random()))
+
+
+def _validated(runtime: Runtime, schema: Schema, result: Any) -> Succeeded | Failed:
     """Check the output before it is recorded. One that cannot be stored is a failure that no retry mends."""
     try:
-        output = to_json(work.function.schema.output_type, result)
+        output = to_json(schema.output_type, result)
     except Unserialisable as error:
         return Failed(error=_output_error(f"the output cannot be recorded: {error}", result))
     size_bytes = len(dump_json(output).encode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import time
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -21,6 +22,7 @@ from backout.pipelines.functions import find_function
 from backout.pipelines.message import KILL_GRACE_SECONDS, ReceivedMessage
 from backout.pipelines.schema import from_json
 from backout.states import Direction, StepState
+from backout.tasks.process import this_process
 from backout.tasks.runtime import Runtime
 
 logger = logging.getLogger(__name__)
@@ -36,11 +38,18 @@ class Taken:
     """A claim that is held.
 
     Attributes:
+        ends_at: by `steady_seconds`, when it ends without a heartbeat. Taken too early, never too late.
         reused: the recorded success of another run under the same key: its output is taken, nothing is run.
     """
 
     claim: Claim
+    ends_at: float
     reused: StepRecord | None = None
+
+
+def steady_seconds() -> float:
+    """Return the seconds of a clock that nobody sets, and that goes on while the machine sleeps, where there is one."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +61,12 @@ class _OwnKey:
 def take_claim(runtime: Runtime, task: Task[..., Any], message: ReceivedMessage) -> Taken | None:
     """Claim the attempt (R2, R3); `None` when it is done, somebody else's, or not yet due."""
     own_key = _own_key(runtime, task, message)
-    token = new_claim_token()
+    token, ends_at = new_claim_token(), steady_seconds() + lease_seconds(runtime, task)
     try:
         claim = _claim(runtime, task, message, token, own_key)
     except KeyTaken:
         return _meet_key_holder(runtime, task, message, own_key)
-    return Taken(claim=claim) if claim is not None else None
+    return Taken(claim=claim, ends_at=ends_at) if claim is not None else None
 
 
 def _claim(
@@ -76,6 +85,7 @@ def _claim(
                 lease_seconds=lease_seconds(runtime, task),
                 worker=worker_name(task),
                 attempt=message.attempt,
+                process=this_process(),
                 own_key=own_key.key,
                 exclusive_key=own_key.exclusive,
             )
@@ -121,6 +131,7 @@ def _meet_key_holder(
         )
         logger.info("backout: %s of run %s waits for the run that holds its key", task.name, message.key.run_id)
         return None
+    ends_at = steady_seconds() + lease_seconds(runtime, task)
     claim = _claim(runtime, task, message, new_claim_token(), _OwnKey(key=own_key.key))
     if claim is None:
         return None
@@ -134,7 +145,7 @@ def _meet_key_holder(
         ),
         what=what,
     )
-    return Taken(claim=claim, reused=holder)
+    return Taken(claim=claim, ends_at=ends_at, reused=holder)
 
 
 def lease_seconds(runtime: Runtime, task: Task[..., Any]) -> float:

@@ -17,6 +17,7 @@ from backout.pipelines.contract import RetryRule, StepContract
 from backout.pipelines.definition import Step
 from backout.pipelines.functions import find_function
 from backout.pipelines.schema import from_json
+from backout.states import Answer, StepState
 from backout.tasks.shield import shield
 
 
@@ -32,11 +33,19 @@ class StepContext:
         subject_id: whom the run is about; `None` when the pipeline names nobody.
     """
 
-    def __init__(self, *, ledger: Ledger, claim: Claim, contract: StepContract) -> None:
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        claim: Claim,
+        contract: StepContract,
+        ids_of_step: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._ledger = ledger
         self._claim = claim
         self._contract = contract
-        self._external_ids: dict[str, str] = {**claim.run.external_ids, **claim.external_ids}
+        # What a compensation or a question records stands in its own row; what it is about, in the step's.
+        self._external_ids: dict[str, str] = {**claim.run.external_ids, **ids_of_step, **claim.external_ids}
         self.run_id: RunId = claim.key.run_id
         self.pipeline = claim.run.pipeline
         self.step = claim.step
@@ -98,7 +107,7 @@ class UndoneStep:
     Attributes:
         attempts: attempts made.
         retry: its retry settings, with the defaults that were applied.
-        output: typed as the step declares; `None` if it never returned.
+        output: typed as the step declares, also where its reconcile function found it; `None` if there is none.
         external_ids: that it recorded, by name.
         error: of its last failed attempt, with `type` and `message`; `None` if it succeeded.
     """
@@ -132,28 +141,46 @@ class CompensationContext(StepContext):
         cause: str,
         requested_by: str,
     ) -> None:
-        super().__init__(ledger=ledger, claim=claim, contract=contract)
-        self._external_ids = {**claim.run.external_ids, **undoes.external_ids, **claim.external_ids}
+        super().__init__(ledger=ledger, claim=claim, contract=contract, ids_of_step=undoes.external_ids)
         self.undoes = undoes
         self.cause = cause
         self.requested_by = requested_by
 
 
-def undone_step(contract: StepContract, record: StepRecord) -> UndoneStep:
-    """Return the forward step as its compensation sees it."""
-    function = find_function(contract.task)
-    has_output = record.error is None and record.finished_at is not None
-    output = from_json(function.schema.output_type, record.output) if function and has_output else None
+def undone_step(contract: StepContract, record: StepRecord, question: StepRecord | None) -> UndoneStep:
+    """Return the forward step as its compensation sees it.
+
+    Args:
+        contract: of the step.
+        record: its row.
+        question: the row of its reconcile function; `None` when that was never asked.
+    """
     return UndoneStep(
         name=contract.name,
         attempts=record.attempt,
         retry=contract.retry,
         timeout=timedelta(seconds=contract.timeout_seconds),
-        output=output if function else record.output,
+        output=_output_of(contract, record, question),
         external_ids=MappingProxyType(dict(record.external_ids)),
         idempotency_key=record.idempotency_key,
         error=record.error,
     )
+
+
+def _output_of(contract: StepContract, record: StepRecord, question: StepRecord | None) -> Any:
+    if record.error is None and record.finished_at is not None:
+        stored = record.output
+    elif question is not None and (answer := _answer_of(question)).get("answer") == Answer.DONE:
+        stored = answer.get("output")
+    else:
+        return None
+    function = find_function(contract.task)
+    return stored if function is None else from_json(function.schema.output_type, stored)
+
+
+def _answer_of(question: StepRecord) -> Mapping[str, Any]:
+    is_answered = question.state is StepState.SUCCEEDED and isinstance(question.output, Mapping)
+    return question.output if is_answered and isinstance(question.output, Mapping) else {}
 
 
 def typed_output(step: Step[..., Any] | None, record: StepRecord) -> Any:

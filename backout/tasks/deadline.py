@@ -13,6 +13,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Final
+
+AGAIN_SECONDS: Final = 5.0
+"""Between one interruption and the next, for a function that has swallowed the first: time to clean up."""
 
 
 @contextmanager
@@ -50,7 +54,8 @@ def _timer_limit(seconds: float, error: Callable[[], Exception]) -> Iterator[Non
         yield
         return
     previous = signal.signal(signal.SIGALRM, time_is_up)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    # Again and again: code that catches every exception and tries once more must not outlive its time.
+    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_SECONDS)
     try:
         yield
     finally:

@@ -18,10 +18,12 @@ from backout.errors import (
 from backout.jsontext import JsonValue
 from backout.pipelines.contract import RetryRule
 from backout.pipelines.definition import class_name
-from backout.states import ReviewReason
+from backout.states import Answer, ReviewReason
 
 MESSAGE_CHARACTERS: Final = 2_000
 TRACEBACK_CHARACTERS: Final = 4_000
+SOFT_LIMIT: Final = "billiard.exceptions.SoftTimeLimitExceeded"
+"""What Celery's own soft limit raises in the middle of a function, where somebody has set one beside the timeout."""
 LONGEST_DELAY_SECONDS: Final = 3650 * 86_400.0
 """A delay that user code computes is cut to ten years: no database adds more to now."""
 
@@ -115,7 +117,27 @@ class Lost:
     reason: str
 
 
-Outcome = Succeeded | Skipped | RetryLater | Failed | Parked | NeedsHuman | Lost
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """A reconcile or verify function answered.
+
+    Attributes:
+        output: the step's, when reconcile found that it has happened.
+        why: in words, when nobody can tell.
+    """
+
+    answer: Answer
+    output: JsonValue = None
+    why: str = ""
+
+    def as_json(self) -> dict[str, JsonValue]:
+        """Return the stored form: `answer`, and `output` or `why` where there is one."""
+        if self.answer is Answer.UNKNOWN:
+            return {"answer": self.answer.value, "why": self.why}
+        return {"answer": self.answer.value, **({"output": self.output} if self.answer is Answer.DONE else {})}
+
+
+Outcome = Succeeded | Skipped | RetryLater | Failed | Parked | NeedsHuman | Lost | Answered
 
 
 def classify(
@@ -136,6 +158,7 @@ def classify(
         chance: 0 to 1, places the delay inside the jitter.
     """
     facts = ErrorFacts.of(error)
+    is_time_up = isinstance(error, StepTimedOut) or SOFT_LIMIT in _names(type(error))
     match error:
         case SkipStep():
             return Skipped(reason=facts.message)
@@ -145,9 +168,9 @@ def classify(
             return Parked(error=facts)
         case AskHuman():
             return NeedsHuman(error=facts, review=error.review)
-        case StepTimedOut() if not is_idempotent:
-            # Nobody knows whether the effect happened after the function was cut off.
-            return Lost(reason=facts.message)
+    if is_time_up and not is_idempotent:
+        # Nobody knows whether the effect happened after the function was cut off.
+        return Lost(reason=facts.message)
     if failed_attempts > retry.limit or not (isinstance(error, RetryStep) or retry.covers(_names(type(error)))):
         return Failed(error=facts)
     if isinstance(error, RetryStep) and error.after is not None:

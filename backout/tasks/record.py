@@ -5,103 +5,142 @@ Each function returns what to send after the commit, or `None` when the claim wa
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TypedDict, assert_never
+from typing import Final, assert_never
 
 from backout.compensations.reviews import open_review
-from backout.identifiers import new_task_id
 from backout.ledger import transitions
 from backout.ledger.records import Claim
 from backout.ledger.session import LedgerConnection
 from backout.pipelines.message import StepMessage
 from backout.pipelines.words import state_when_stopped
-from backout.states import Direction
-from backout.tasks.advance import Ask, Decision, Doubt, GiveBack, GoOn, Park, TryAgain, TurnBack, UndoNext
-from backout.tasks.attempt import Attempt, Recorded
+from backout.tasks.attempt import Attempt, Ended, Recorded
+from backout.tasks.decisions import (
+    Ask,
+    AskFirst,
+    Confirm,
+    Decision,
+    Doubt,
+    GiveBack,
+    GoOn,
+    Park,
+    RunAgain,
+    TryAgain,
+    TurnBack,
+    Unanswered,
+    UndoAnswered,
+    UndoNext,
+    Verified,
+)
+from backout.tasks.onward import next_message, onward_of
 from backout.tasks.outcome import Failed, Skipped, Succeeded
+from backout.tasks.questions import ask_first, confirm, leave_open, run_again, undo_answered, verified
 from backout.tasks.rollback import remaining_chain, turn_back, undo_next
 from backout.tasks.runtime import Runtime
+
+BY_ITSELF: Final = Ended()
 
 
 def record(runtime: Runtime, attempt: Attempt, decision: Decision) -> Recorded | None:
     """Commit a decision; `None` when the claim was lost meanwhile and nothing was written (R3)."""
+    is_one_change = isinstance(decision, GoOn | TryAgain | GiveBack)
+    with runtime.ledger.change() if is_one_change else runtime.ledger.transaction() as connection:
+        return write(connection, runtime, attempt, decision)
+
+
+def write(
+    connection: LedgerConnection,
+    runtime: Runtime,
+    attempt: Attempt,
+    decision: Decision,
+    ended: Ended = BY_ITSELF,
+) -> Recorded | None:
+    """Write a decision in the caller's scope; it commits nothing. Returns as `record`.
+
+    Args:
+        connection: a transaction; a `Ledger.change()` scope is enough for `GoOn`, `TryAgain` and `GiveBack`.
+        runtime: for the settings.
+        attempt: that ended.
+        decision: about it.
+        ended: by whom, where somebody else found that it had no answer.
+    """
     match decision:
         case GoOn():
-            with runtime.ledger.change() as connection:
-                return _go_on(connection, runtime, attempt, decision)
+            return _go_on(connection, runtime, attempt, decision)
         case TryAgain():
-            with runtime.ledger.change() as connection:
-                return _try_again(connection, runtime, attempt, decision)
+            return _try_again(connection, runtime, attempt, decision)
         case GiveBack():
-            with runtime.ledger.change() as connection:
-                return _give_back(connection, attempt, decision)
-    with runtime.ledger.transaction() as connection:
-        match decision:
-            case TurnBack():
-                return turn_back(connection, runtime, attempt, decision)
-            case Park():
-                return _park(connection, attempt, decision)
-            case Ask():
-                return _ask(connection, attempt, decision)
-            case Doubt():
-                return doubt(connection, attempt, decision)
-            case UndoNext():
-                return undo_next(connection, runtime, attempt, decision)
-            case _ as never:
-                assert_never(never)
+            return _give_back(connection, attempt, decision, ended)
+        case TurnBack():
+            return turn_back(connection, runtime, attempt, decision)
+        case Park():
+            return _park(connection, attempt, decision)
+        case Ask():
+            return _ask(connection, attempt, decision)
+        case Doubt():
+            return _doubt(connection, attempt, decision, ended)
+        case UndoNext():
+            return undo_next(connection, runtime, attempt, decision)
+        case AskFirst():
+            return ask_first(connection, runtime, attempt, decision, ended)
+        case Confirm() | RunAgain() | UndoAnswered() | Verified() | Unanswered():
+            return _write_answer(connection, runtime, attempt, decision)
+        case _ as never:
+            assert_never(never)
 
 
-class _GoingOn(TypedDict):
-    following: transitions.NextStep | None
-    operator_state: str
-    resend_seconds: float
+def _write_answer(
+    connection: LedgerConnection,
+    runtime: Runtime,
+    attempt: Attempt,
+    decision: Confirm | RunAgain | UndoAnswered | Verified | Unanswered,
+) -> Recorded | None:
+    match decision:
+        case Confirm():
+            return confirm(connection, runtime, attempt, decision)
+        case RunAgain():
+            return run_again(connection, runtime, attempt, decision)
+        case UndoAnswered():
+            return undo_answered(connection, runtime, attempt, decision)
+        case Verified():
+            return verified(connection, runtime, attempt, decision)
+        case Unanswered():
+            return leave_open(connection, attempt, decision)
+        case _ as never:
+            assert_never(never)
 
 
 def _go_on(connection: LedgerConnection, runtime: Runtime, attempt: Attempt, decision: GoOn) -> Recorded | None:
-    claim, following = attempt.claim, decision.following
-    task_id = new_task_id()
-    after = None
-    if following is not None:
-        after = transitions.NextStep(
-            name=following.name,
-            idempotency_key=f"{claim.key.run_id}:{following.name}",
-            task_id=task_id,
-        )
-    common: _GoingOn = {
-        "following": after,
-        "operator_state": decision.operator_state,
-        "resend_seconds": runtime.settings.resend_seconds,
-    }
-    if not _end_step(connection, claim, decision.outcome, common):
-        return None
-    if following is None:
-        return Recorded(consequence="the run is finished")
-    key = replace(claim.key, position=claim.key.position + 1)
-    message = StepMessage.of(attempt.plan, key, task_id=task_id, parent_id=claim.task_id)
-    return Recorded(consequence=f"{following.name} is next", steps=(message,))
+    onward = onward_of(runtime, attempt, decision.onward)
+    return next_message(attempt, onward) if _end_step(connection, attempt.claim, decision.outcome, onward) else None
 
 
 def _end_step(
     connection: LedgerConnection,
     claim: Claim,
     outcome: Succeeded | Skipped | Failed,
-    common: _GoingOn,
+    onward: transitions.Onward,
 ) -> bool:
     match outcome:
         case Succeeded(output=output):
-            return transitions.succeed_step(connection, claim, output=output, **common)
+            return transitions.succeed_step(connection, claim, output=output, onward=onward)
         case Skipped(reason=reason):
-            return transitions.skip_step(connection, claim, reason=reason, **common)
+            return transitions.skip_step(connection, claim, reason=reason, onward=onward)
         case Failed(error=error):
-            reason = error.in_one_line
-            return transitions.pass_failed_step(connection, claim, error=error.as_json(), reason=reason, **common)
+            return transitions.pass_failed_step(
+                connection,
+                claim,
+                error=error.as_json(),
+                reason=error.in_one_line,
+                onward=onward,
+                no_effect=outcome.no_effect,
+            )
         case _ as never:
             assert_never(never)
 
 
 def _try_again(connection: LedgerConnection, runtime: Runtime, attempt: Attempt, decision: TryAgain) -> Recorded | None:
     claim, outcome = attempt.claim, decision.outcome
-    is_short = outcome.delay_seconds <= runtime.settings.countdown_limit_seconds
+    is_short = outcome.delay_seconds <= runtime.countdown_limit_seconds
     is_recorded = transitions.schedule_retry(
         connection,
         claim,
@@ -115,7 +154,7 @@ def _try_again(connection: LedgerConnection, runtime: Runtime, attempt: Attempt,
     consequence = f"attempt {claim.attempt + 1} in {outcome.delay_seconds:.1f} s"
     if not is_short:
         return Recorded(consequence=consequence)
-    if claim.key.direction is Direction.COMPENSATION:
+    if attempt.is_on_the_way_back:
         # The chain that carried this attempt ends with it; a new one carries what is left.
         links = remaining_chain(connection, attempt.plan, claim.key, runtime.settings.chain_links, parent_id=None)
         return Recorded(
@@ -126,14 +165,16 @@ def _try_again(connection: LedgerConnection, runtime: Runtime, attempt: Attempt,
     return Recorded(consequence=consequence, steps=(message.later(outcome.delay_seconds),))
 
 
-def _give_back(connection: LedgerConnection, attempt: Attempt, decision: GiveBack) -> Recorded | None:
+def _give_back(connection: LedgerConnection, attempt: Attempt, decision: GiveBack, ended: Ended) -> Recorded | None:
     claim = attempt.claim
     is_recorded = transitions.release_claim(
         connection,
         claim.key,
         token=claim.token,
         reason=decision.reason,
+        actor=ended.actor,
         sweep_seconds=0.0,
+        may_run_until=ended.may_run_until,
     )
     return Recorded(consequence="it may run again under the same key") if is_recorded else None
 
@@ -167,7 +208,7 @@ def _ask(connection: LedgerConnection, attempt: Attempt, decision: Ask) -> Recor
     open_review(
         connection,
         attempt.plan,
-        attempt.claim,
+        attempt.claim.key,
         decision.review,
         reason=error.in_one_line,
         how="failed",
@@ -175,10 +216,18 @@ def _ask(connection: LedgerConnection, attempt: Attempt, decision: Ask) -> Recor
     return Recorded(consequence=f"a person is asked ({decision.review.value})")
 
 
-def doubt(connection: LedgerConnection, attempt: Attempt, decision: Doubt, *, actor: str = "engine") -> Recorded | None:
-    """Record an attempt without an answer and ask a person; also for a claim that the sweeper found expired."""
+def _doubt(connection: LedgerConnection, attempt: Attempt, decision: Doubt, ended: Ended) -> Recorded | None:
     claim = attempt.claim
-    if not transitions.doubt_step(connection, claim.key, token=claim.token, reason=decision.reason, actor=actor):
+    is_recorded = transitions.doubt_step(
+        connection,
+        claim.key,
+        token=claim.token,
+        reason=decision.reason,
+        operator_state=state_when_stopped(attempt.last_done, attempt.contract, how="in_doubt"),
+        actor=ended.actor,
+        may_run_until=ended.may_run_until,
+    )
+    if not is_recorded:
         return None
-    open_review(connection, attempt.plan, claim, decision.review, reason=decision.reason, how="in_doubt")
+    open_review(connection, attempt.plan, claim.key, decision.review, reason=decision.reason, how="in_doubt")
     return Recorded(consequence=f"a person is asked ({decision.review.value})")

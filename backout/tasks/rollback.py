@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import assert_never
 
 from backout.compensations.plan import PlannedUndo, RollbackPlan, Undo, plan_rollback
 from backout.compensations.reviews import open_review, rollback_so_far
 from backout.identifiers import TaskId, new_task_id
-from backout.ledger import queries, transitions
+from backout.ledger import due, queries, transitions
 from backout.ledger.records import Claim, StepKey, StepRecord
 from backout.ledger.session import LedgerConnection
 from backout.pipelines.contract import Plan, StepContract
 from backout.pipelines.message import StepMessage
 from backout.pipelines.words import state_of_rollback
 from backout.states import Direction, ReviewReason, RollbackOutcome, StepState
-from backout.tasks.advance import TurnBack, UndoNext
 from backout.tasks.attempt import Attempt, Recorded
+from backout.tasks.decisions import TurnBack, UndoNext
 from backout.tasks.outcome import ErrorFacts, Failed, Skipped, Succeeded
 from backout.tasks.runtime import Runtime
 
@@ -36,7 +38,8 @@ def turn_back(connection: LedgerConnection, runtime: Runtime, attempt: Attempt, 
     plan = plan_rollback(attempt.plan, steps)
     if plan.blocked_by is not None:
         return _stop_at_irreversible(connection, attempt, plan, error)
-    rows = _compensation_rows(plan, claim.key)
+    wait_until = due.alive_until(connection, claim.key.run_id)
+    rows = _rows_of_way_back(plan, claim.key, wait_until)
     begun = transitions.begin_rollback(
         connection,
         claim.key.run_id,
@@ -48,42 +51,85 @@ def turn_back(connection: LedgerConnection, runtime: Runtime, attempt: Attempt, 
     if not begun:
         message = f"run {claim.key.run_id} has a running step but is not running"
         raise RuntimeError(message)
-    transitions.plan_compensation(
-        connection,
-        rows,
-        actor="engine",
-        resend_seconds=runtime.settings.resend_seconds,
-    )
-    to_run = [row for row in rows if row.state in (StepState.READY, StepState.PENDING)]
+    _record_plan(connection, runtime, rows)
+    to_run = [row for row in rows if not row.state.is_finished]
     if not to_run:
         _finish_rollback(connection, attempt.contract, claim, RollbackOutcome.COMPLETE)
         return Recorded(consequence="there was nothing to undo")
+    consequence = f"{len(plan.compensations)} steps are being undone"
+    if wait_until is not None:
+        return Recorded(consequence=f"{consequence}; the first one {say_wait(wait_until)}")
     keyed = [(row.key, row.task_id, 0) for row in to_run]
     return Recorded(
-        consequence=f"{len(to_run)} steps are being undone",
+        consequence=consequence,
         compensations=chain_messages(attempt.plan, keyed, runtime.settings.chain_links, parent_id=claim.task_id),
     )
 
 
-def _compensation_rows(plan: RollbackPlan, key: StepKey) -> list[transitions.NewCompensation]:
-    states = {Undo.KEEP: StepState.KEPT, Undo.SKIP: StepState.SKIPPED}
-    rows = []
-    is_first = True
+def say_wait(until: datetime) -> str:
+    """Return why something waits for an attempt that may still run."""
+    return f"waits until {until:%H:%M:%S} UTC, because an attempt that was given up may run until then"
+
+
+_NewRow = transitions.NewCompensation | transitions.NewQuestion
+
+
+def _rows_of_way_back(plan: RollbackPlan, key: StepKey, wait_until: datetime | None) -> list[_NewRow]:
+    """Return the rows of a rollback in the order in which they run.
+
+    Args:
+        plan: what is undone.
+        key: of a row of the run.
+        wait_until: nothing may be undone before this (R5); `None`: the first one at once.
+    """
+    finished = {Undo.KEEP: StepState.KEPT, Undo.SKIP: StepState.SKIPPED}
+    due_state = StepState.READY if wait_until is None else StepState.WAITING
+    rows: list[_NewRow] = []
     for order, line in enumerate(plan.undos, start=1):
-        state = states.get(line.undo) or (StepState.READY if is_first else StepState.PENDING)
-        is_first = is_first and line.undo is not Undo.COMPENSATE
-        rows.append(_compensation_row(line, key, state, order))
-    return rows
+        if line.asks_first:
+            rows.append(_question_row(line, key, due_state, order))
+            due_state = StepState.PENDING
+        rows.append(_compensation_row(line, key, finished.get(line.undo, due_state), order))
+        due_state = due_state if line.undo in finished else StepState.PENDING
+    return [replace(row, wait_until=wait_until) if row.state is StepState.WAITING else row for row in rows]
+
+
+def _record_plan(connection: LedgerConnection, runtime: Runtime, rows: Sequence[_NewRow]) -> None:
+    resend_seconds = runtime.settings.resend_seconds
+    for row in rows:
+        match row:
+            case transitions.NewCompensation():
+                transitions.plan_compensation(connection, [row], actor="engine", resend_seconds=resend_seconds)
+            case transitions.NewQuestion():
+                transitions.ask_question(connection, row, resend_seconds=resend_seconds)
+            case _ as never:
+                assert_never(never)
+
+
+def _question_row(line: PlannedUndo, key: StepKey, state: StepState, order: int) -> transitions.NewQuestion:
+    return transitions.NewQuestion(
+        key=_key_of(line, key, Direction.RECONCILE),
+        step=line.contract.name,
+        state=state,
+        start_order=order,
+        idempotency_key=line.forward.idempotency_key,
+        task_id=new_task_id(),
+        reason="nobody knows whether there is something to undo",
+    )
+
+
+def _key_of(line: PlannedUndo, key: StepKey, direction: Direction) -> StepKey:
+    return StepKey(
+        run_id=key.run_id,
+        round=line.forward.round,
+        position=line.forward.position,
+        direction=direction,
+    )
 
 
 def _compensation_row(line: PlannedUndo, key: StepKey, state: StepState, order: int) -> transitions.NewCompensation:
     return transitions.NewCompensation(
-        key=StepKey(
-            run_id=key.run_id,
-            round=line.forward.round,
-            position=line.forward.position,
-            direction=Direction.COMPENSATION,
-        ),
+        key=_key_of(line, key, Direction.COMPENSATION),
         step=line.contract.name,
         state=state,
         start_order=order,
@@ -105,7 +151,7 @@ def _stop_at_irreversible(
     open_review(
         connection,
         attempt.plan,
-        attempt.claim,
+        attempt.claim.key,
         ReviewReason.IRREVERSIBLE_PASSED,
         reason=error.in_one_line,
         how="failed",
@@ -119,11 +165,13 @@ def _stop_at_irreversible(
 
 def undo_next(connection: LedgerConnection, runtime: Runtime, attempt: Attempt, decision: UndoNext) -> Recorded | None:
     """Record the end of a compensation and make the next one ready, or close the rollback; needs a transaction."""
-    claim = attempt.claim
-    if not _end_compensation(connection, attempt, decision.outcome):
-        return None
-    links = runtime.settings.chain_links
-    waiting = queries.next_compensations(connection, claim.key, limit=links)
+    return walk_on(connection, runtime, attempt) if _end_compensation(connection, attempt, decision.outcome) else None
+
+
+def walk_on(connection: LedgerConnection, runtime: Runtime, attempt: Attempt) -> Recorded:
+    """Make the next of the way back ready, or close the rollback; needs the transaction of what came before it."""
+    claim, links = attempt.claim, runtime.settings.chain_links
+    waiting = queries.next_undos(connection, claim.key, limit=links)
     if not waiting:
         steps = queries.list_steps(connection, claim.key.run_id)
         has_failed = any(s.direction is Direction.COMPENSATION and s.state is StepState.FAILED for s in steps)
@@ -133,7 +181,7 @@ def undo_next(connection: LedgerConnection, runtime: Runtime, attempt: Attempt, 
     transitions.ready_step(connection, waiting[0].key, resend_seconds=runtime.settings.resend_seconds)
     rows = [(step.key, step.task_id, step.attempt) for step in waiting]
     return Recorded(
-        consequence=f"{waiting[0].step} is undone next",
+        consequence=f"{waiting[0].step} is next to be undone",
         compensations=chain_messages(attempt.plan, rows, links, parent_id=claim.task_id),
     )
 
@@ -208,6 +256,6 @@ def remaining_chain(
     parent_id: TaskId | None,
 ) -> tuple[StepMessage, ...]:
     """Return the chain of all compensations of a run that are still to run; the first one is due."""
-    waiting = queries.next_compensations(connection, key, limit=links)
+    waiting = queries.next_undos(connection, key, limit=links)
     rows = [(step.key, step.task_id, step.attempt) for step in waiting]
     return chain_messages(plan, rows, links, parent_id=parent_id)

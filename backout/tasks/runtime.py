@@ -15,6 +15,7 @@ from backout.pipelines.contract import Plan
 from backout.pipelines.message import StepMessage
 from backout.pipelines.registry import all_pipelines
 from backout.settings import PREFIX, Settings
+from backout.tasks.broker import apply_broker_defaults, has_quorum_queues
 from backout.tasks.dispatch import send_step
 
 CACHED_PLANS: Final = 200
@@ -43,6 +44,11 @@ class Runtime:
             schema.verify(self.unverified_ledger)
             self._is_verified = True
         return self.unverified_ledger
+
+    @property
+    def countdown_limit_seconds(self) -> float:
+        """Retry delays up to this go with the message as a countdown; longer ones wait in the ledger."""
+        return 0.0 if has_quorum_queues(self.app) else self.settings.countdown_limit_seconds
 
     def send(self, message: StepMessage) -> bool:
         """Send a step's message; False when the broker did not take it: the sweeper will."""
@@ -82,6 +88,7 @@ def runtime_of(app: Celery) -> Runtime:
             runtime = app.__dict__.get(_ATTRIBUTE)
             if runtime is None:
                 runtime = Runtime(app, Settings.from_mapping(configured(app)))
+                apply_broker_defaults(app)
                 setattr(app, _ATTRIBUTE, runtime)
     return runtime
 

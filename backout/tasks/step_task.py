@@ -10,29 +10,32 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from celery import Task
 from celery.exceptions import Ignore, Retry
 
 from backout.errors import MessageRefused, StepFailed
-from backout.events import Event
 from backout.faultpoints import FaultPoint, reach
 from backout.ledger import queries, transitions
 from backout.ledger.records import Claim, StepRecord
 from backout.ledger.session import LEDGER_ERRORS, LedgerConnection
 from backout.pipelines.functions import find_function
 from backout.pipelines.message import ReceivedMessage, direction_contract, read_message
-from backout.states import Direction, StepState
-from backout.tasks.advance import Situation, advance
+from backout.states import Answer, Direction, StepState
+from backout.tasks.advance import advance
 from backout.tasks.attempt import Attempt, Recorded
-from backout.tasks.calling import Work, call, cut_off
-from backout.tasks.claiming import Taken, take_claim, worker_name
+from backout.tasks.calling import Work, call, cut_off, refuse_late
+from backout.tasks.claiming import Taken, steady_seconds, take_claim, worker_name
 from backout.tasks.dispatch import send_compensations, send_step
-from backout.tasks.outcome import Lost, Outcome, RetryLater, Skipped, Succeeded
+from backout.tasks.outcome import Answered, Lost, Outcome, RetryLater, Skipped, Succeeded
+from backout.tasks.process import is_gone
 from backout.tasks.record import record
+from backout.tasks.repair import end_attempt_of_dead_process, send_for_dead_process
 from backout.tasks.runtime import Runtime, runtime_of
 from backout.tasks.shield import TIME_IS_UP, shield
+from backout.tasks.situation import situation_of
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +60,13 @@ def run_step(task: Task[..., Any], arguments: tuple[Any, ...], keywords: Mapping
         return _pass_by(task, runtime, message)
     reach(FaultPoint.AFTER_CLAIM)
     work = _load(runtime, task, taken)
+    late = refuse_late(runtime, taken.claim)
+    if late is None and steady_seconds() >= taken.ends_at:
+        # Held up so long that the others take it for dead: what it would do now, nobody waits for any more.
+        _give_back(runtime, task, taken.claim, reason="its claim had ended before its function was called")
+        raise Ignore
     try:
-        outcome = call(runtime, work)
+        outcome = late or call(runtime, work)
     except BaseException as error:
         # A shutdown in the middle of the function is no failure. Celery gives the message back after this.
         _record_interruption(runtime, work, error)
@@ -111,15 +119,34 @@ def _pass_by(task: Task[..., Any], runtime: Runtime, message: ReceivedMessage) -
         )
     elif _carries_more(task, found):
         return "already recorded; the chain goes on"
+    else:
+        _help_after_death(runtime, task, found)
     state = found.state.value if found else "unknown"
     logger.info("backout: nothing to do for %s of run %s (%s)", task.name, message.key.run_id, state)
     raise Ignore
 
 
+def _help_after_death(runtime: Runtime, task: Task[..., Any], found: StepRecord) -> None:
+    """Do at once what the sweeper would do later, where the process that had the claim is certainly gone.
+
+    Celery has seen it die, perhaps, and delivers its message again.
+    """
+    if not is_gone(found.claimed_by):
+        return
+    try:
+        if found.state is StepState.RUNNING:
+            end_attempt_of_dead_process(runtime, found.key, actor=worker_name(task))
+        elif found.state.is_finished:
+            # It may have been killed after its commit and before it had sent what is next.
+            send_for_dead_process(runtime, found.run_id, actor=worker_name(task))
+    except LEDGER_ERRORS:
+        logger.warning("backout: run %s is left to the sweeper", found.run_id, exc_info=True)
+
+
 def _carries_more(task: Task[..., Any], found: StepRecord) -> bool:
-    """Return whether this is a redelivered compensation that is done and whose chain has links left to publish."""
+    """Return whether this is a redelivered link that is done, or was left out, and whose chain has links left."""
     is_done = found.state in (StepState.SUCCEEDED, StepState.SKIPPED)
-    return is_done and found.direction is Direction.COMPENSATION and bool(task.request.chain)
+    return is_done and found.direction is not Direction.FORWARD and bool(task.request.chain)
 
 
 def _load(runtime: Runtime, task: Task[..., Any], taken: Taken) -> Work:
@@ -141,41 +168,53 @@ def _load(runtime: Runtime, task: Task[..., Any], taken: Taken) -> Work:
             raise LookupError(message)
     except (LookupError, ValueError) as error:
         logger.exception("backout: %s of run %s is left to another worker", claim.step, claim.key.run_id)
-        with runtime.ledger.change() as connection:
-            transitions.release_claim(
+        _give_back(runtime, task, claim, reason=f"this worker cannot run the step: {error}")
+        raise Ignore from error
+    attempt = Attempt(claim=claim, plan=plan, doubted_attempts=_doubted_attempts(runtime, claim))
+    return Work(attempt=attempt, contract=contract, function=function, reused=taken.reused)
+
+
+def _give_back(runtime: Runtime, task: Task[..., Any], claim: Claim, *, reason: str) -> None:
+    """Give back the claim of an attempt whose function was not called; where it was taken meanwhile, say that much."""
+
+    def once() -> None:
+        with runtime.ledger.transaction() as connection:
+            is_held = transitions.release_uncalled(
                 connection,
-                claim.key,
-                token=claim.token,
-                reason=f"this worker cannot run the step: {error}",
+                claim,
+                reason=reason,
                 actor=worker_name(task),
                 sweep_seconds=runtime.settings.resend_seconds,
             )
-        raise Ignore from error
-    return Work(attempt=Attempt(claim=claim, plan=plan), contract=contract, function=function, reused=taken.reused)
+            if not is_held:
+                transitions.record_late_result(connection, claim, detail={"outcome": "NotCalled", "reason": reason})
+
+    runtime.ledger.persist(once, recognise=lambda _: None, what="a claim that is given back")
+
+
+def _doubted_attempts(runtime: Runtime, claim: Claim) -> int:
+    """Return how many attempts of the step that a question is about ended without an answer; 0 for anything else."""
+    if claim.key.direction is not Direction.RECONCILE:
+        return 0
+    forward = replace(claim.key, direction=Direction.FORWARD)
+    found = runtime.ledger.read_patiently(
+        lambda connection: queries.find_step(connection, forward),
+        what=f"the step that {claim.step} is asked about",
+    )
+    return found.lost_attempts if found is not None else 0
 
 
 def _record_interruption(runtime: Runtime, work: Work, error: BaseException) -> None:
     """Record an attempt that a shutdown cut off. Tried once: a dying process waits for no database."""
-    decision = advance(_situation(runtime, work), cut_off(error))
+    decision = advance(situation_of(runtime, work.attempt), cut_off(error))
     try:
         with shield():
-            record(runtime, work.attempt, decision)
+            recorded = record(runtime, work.attempt, decision)
+            for message in recorded.steps if recorded is not None else ():
+                send_step(runtime.app, message)
     except LEDGER_ERRORS:
         claim = work.attempt.claim
         logger.exception("backout: %s of run %s was cut off; its claim will expire", claim.step, claim.key.run_id)
-
-
-def _situation(runtime: Runtime, work: Work) -> Situation:
-    claim = work.attempt.claim
-    return Situation(
-        plan=work.attempt.plan,
-        position=claim.key.position,
-        direction=claim.key.direction,
-        last_done=work.attempt.last_done,
-        is_idempotent=work.contract.idempotent,
-        lost_attempts=claim.lost_attempts,
-        lost_attempts_limit=runtime.settings.lost_attempts_limit,
-    )
 
 
 def _record_and_send(
@@ -189,7 +228,7 @@ def _record_and_send(
     Returns:
         `None` when the claim was lost meanwhile: nothing was written.
     """
-    decision = advance(_situation(runtime, work), outcome)
+    decision = advance(situation_of(runtime, work.attempt), outcome)
 
     def commit_and_send() -> Recorded | None:
         # A signal waits here: nothing may come out of COMMIT but the database's own answer.
@@ -198,13 +237,17 @@ def _record_and_send(
             recorded = record(runtime, work.attempt, decision)
             reach(FaultPoint.AFTER_COMMIT)
             if recorded is not None:
-                _send(task, recorded, is_success=isinstance(outcome, Succeeded | Skipped))
+                _send(task, recorded, outcome)
                 reach(FaultPoint.AFTER_SEND)
             return recorded
 
     def recognise(connection: LedgerConnection) -> Recorded | None:
         found = queries.find_step(connection, claim.key)
-        is_ours = found is not None and found.claim_token == claim.token and found.state is not StepState.RUNNING
+        if found is None or found.state is StepState.RUNNING:
+            return None
+        # An attempt that ends without an answer leaves no token; whoever ended it, it is ended as this one would be.
+        is_ended = found.claim_token is None and found.attempt == claim.attempt and isinstance(outcome, Lost)
+        is_ours = found.claim_token == claim.token or is_ended
         return Recorded(consequence="recorded; the sweeper sends what is next") if is_ours else None
 
     claim = work.attempt.claim
@@ -215,11 +258,18 @@ def _record_and_send(
     )
 
 
-def _send(task: Task[..., Any], recorded: Recorded, *, is_success: bool) -> None:
+def _is_success(outcome: Outcome) -> bool:
+    is_answer = isinstance(outcome, Answered) and outcome.answer is not Answer.UNKNOWN
+    return is_answer or isinstance(outcome, Succeeded | Skipped)
+
+
+def _send(task: Task[..., Any], recorded: Recorded, outcome: Outcome) -> None:
     """Send what the commit made ready."""
     for message in recorded.steps:
         send_step(task.app, message)
-    if is_success and task.request.chain:
+    # The undo of a step that turned out not to have happened is left out: what follows it needs a link of its own.
+    left_out = isinstance(outcome, Answered) and outcome.answer is Answer.NOT_DONE
+    if _is_success(outcome) and len(task.request.chain or ()) > left_out:
         # Celery publishes the next link of the chain itself when this task returns.
         return
     send_compensations(task.app, recorded.compensations)
@@ -231,9 +281,9 @@ def _answer(runtime: Runtime, work: Work, outcome: Outcome, recorded: Recorded |
     if recorded is None:
         _keep_late_result(runtime, claim, outcome)
         raise Ignore
+    if _is_success(outcome):
+        return f"{claim.step}: {recorded.consequence}"
     match outcome:
-        case Succeeded() | Skipped():
-            return f"{claim.step}: {recorded.consequence}"
         case RetryLater(error=error, delay_seconds=delay):
             logger.info(
                 "backout: attempt %s of %s in run %s failed: %s; recorded, %s",
@@ -248,9 +298,21 @@ def _answer(runtime: Runtime, work: Work, outcome: Outcome, recorded: Recorded |
         run_id=claim.key.run_id,
         step=claim.step,
         attempt=claim.attempt,
-        error=outcome.reason if isinstance(outcome, Lost) else outcome.error.in_one_line,
+        error=_say_end(outcome),
         consequence=recorded.consequence,
     )
+
+
+def _say_end(outcome: Outcome) -> str:
+    match outcome:
+        case Lost(reason=reason) | Skipped(reason=reason):
+            return reason
+        case Answered(why=why):
+            return why
+        case Succeeded():
+            return ""
+        case _:
+            return outcome.error.in_one_line
 
 
 def _keep_late_result(runtime: Runtime, claim: Claim, outcome: Outcome) -> None:
@@ -261,6 +323,8 @@ def _keep_late_result(runtime: Runtime, claim: Claim, outcome: Outcome) -> None:
             detail["output"] = output
         case Skipped(reason=reason) | Lost(reason=reason):
             detail["reason"] = reason
+        case Answered():
+            detail |= outcome.as_json()
         case _:
             detail["error"] = outcome.error.as_json()
     logger.warning(
@@ -269,18 +333,15 @@ def _keep_late_result(runtime: Runtime, claim: Claim, outcome: Outcome) -> None:
         claim.step,
         claim.key.run_id,
     )
-    _write(
-        runtime,
-        lambda connection: transitions.record_fact(
-            connection,
-            claim,
-            event=Event.LATE_RESULT,
-            reason="the attempt had lost its claim",
-            detail=detail,
-        ),
-    )
+
+    def keep() -> None:
+        with runtime.ledger.transaction() as connection:
+            transitions.record_late_result(connection, claim, detail=detail)
+
+    # Nothing is dropped: the entry waits for the database. Written twice it would do no harm.
+    runtime.ledger.persist(keep, recognise=lambda _: None, what="a late result")
 
 
 def _write(runtime: Runtime, write: Callable[[LedgerConnection], None]) -> None:
-    # Nothing is dropped: the entry waits for the database. Written twice it would do no harm.
+    # As above.
     runtime.ledger.write_patiently(write, what="an entry")

@@ -8,38 +8,28 @@ children for good.
 from __future__ import annotations
 
 import logging
-import os
-import random
-import socket
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from celery import Celery
 from kombu.exceptions import OperationalError
 
 from backout.faultpoints import FaultPoint, reach
-from backout.identifiers import TaskId, new_task_id
-from backout.ledger import queries, transitions
-from backout.ledger.queries import DueStep
-from backout.ledger.session import LEDGER_ERRORS, LedgerConnection
-from backout.pipelines.contract import Plan
-from backout.pipelines.message import StepMessage, direction_contract
-from backout.states import Direction, StepState
-from backout.tasks.advance import Doubt, GiveBack, Situation, advance
-from backout.tasks.attempt import Attempt
-from backout.tasks.dispatch import send_compensations, send_step
-from backout.tasks.outcome import Lost
-from backout.tasks.record import doubt
-from backout.tasks.rollback import remaining_chain
+from backout.ledger import due, transitions
+from backout.ledger.due import DueStep, StalledRun
+from backout.ledger.session import LEDGER_ERRORS, LedgerConnection, is_passing, savepoint
+from backout.states import ReviewReason, RollbackOutcome
+from backout.tasks.repair import Repair, Repaired, repair, send_repairs, sweeper_name
 from backout.tasks.runtime import Runtime
 
 logger = logging.getLogger(__name__)
 
 LONGEST_PAUSE_SECONDS: Final = 60.0
-SPREAD: Final = (0.9, 1.1)
-"""Resends of rows that became due together are spread by chance, so that they do not come back together."""
+STALLED_SECONDS: Final = 60.0
+"""How often it looks for runs that nothing moves on, and how long a run must have been still."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,42 +38,43 @@ class Sweep:
 
     Attributes:
         resent: rows whose message was sent again.
-        released: claims that had expired and whose step runs again.
-        doubted: claims that had expired and about which a person is asked.
+        released: attempts without an answer whose step runs again.
+        doubted: attempts without an answer about which a reconcile function or a person is asked.
+        reviewed: steps that no worker knows, about which a person is asked.
+        hastened: retries that were scheduled for after the deadline of their run.
+        stalled: runs that nothing would have moved on, about which a person is asked.
         unsent: messages that the broker did not take.
     """
 
     resent: int = 0
     released: int = 0
     doubted: int = 0
+    reviewed: int = 0
+    hastened: int = 0
+    stalled: int = 0
     unsent: int = 0
 
     @property
     def found(self) -> int:
         """Rows that something was done about."""
-        return self.resent + self.released + self.doubted
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Repair:
-    """What to send for one row after the commit."""
-
-    kind: str
-    steps: tuple[StepMessage, ...] = ()
-    compensations: tuple[StepMessage, ...] = ()
+        return self.resent + self.released + self.doubted + self.reviewed + self.hastened + self.stalled
 
 
 def run_sweeper(runtime: Runtime, *, should_stop: threading.Event, parent_is_alive: Callable[[], bool]) -> None:
     """Sweep until told to stop. Pauses while the broker or the database is away; nothing is lost meanwhile."""
     pause = runtime.settings.sweep_interval_seconds
+    stalled_at = time.monotonic()
     while not should_stop.is_set() and parent_is_alive():
+        is_time_for_stalled = time.monotonic() >= stalled_at
         try:
             _require_broker(runtime.app)
-            sweep = sweep_once(runtime)
+            sweep = sweep_once(runtime, looks_for_stalled=is_time_for_stalled)
         except (OperationalError, OSError, *LEDGER_ERRORS) as error:
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
             logger.warning("backout: the sweeper waits %.0f s: %s", pause, error)
         else:
+            if is_time_for_stalled:
+                stalled_at = time.monotonic() + STALLED_SECONDS
             is_full = sweep.found >= runtime.settings.sweep_batch
             pause = runtime.settings.sweep_interval_seconds
             if sweep.found:
@@ -106,125 +97,80 @@ def _require_broker(app: Celery) -> None:
         connection.ensure_connection(max_retries=1, interval_start=0.1)
 
 
-def sweep_once(runtime: Runtime) -> Sweep:
-    """Look once: repair what is due, commit, send."""
+def sweep_once(runtime: Runtime, *, looks_for_stalled: bool = True) -> Sweep:
+    """Look once: repair what is due, commit, send.
+
+    Args:
+        runtime: of the app whose ledger is swept.
+        looks_for_stalled: look also for runs that nothing would ever move on, which means to look at all that are
+            under way.
+    """
+    hastened = _hasten_late_retries(runtime)
     with runtime.ledger.transaction() as connection:
-        due = queries.take_due_steps(connection, limit=runtime.settings.sweep_batch)
-        repairs = [repair for row in due if (repair := _repair(connection, runtime, row)) is not None]
+        rows = due.take_due_steps(connection, limit=runtime.settings.sweep_batch)
+        found = [_repair_apart(connection, runtime, row) for row in rows]
+    repairs = [one for one in found if one is not None]
     reach(FaultPoint.SWEEP_COMMITTED)
-    return _send(runtime.app, repairs)
+    unsent = send_repairs(runtime.app, repairs)
+    counts = {kind.value: sum(one.kind is kind for one in repairs) for kind in Repaired}
+    stalled = _report_stalled_runs(runtime) if looks_for_stalled else 0
+    return Sweep(**counts, hastened=hastened, stalled=stalled, unsent=unsent)
 
 
-def _repair(connection: LedgerConnection, runtime: Runtime, row: DueStep) -> _Repair | None:
+def _repair_apart(connection: LedgerConnection, runtime: Runtime, row: DueStep) -> Repair | None:
+    """Repair one row; one that cannot be repaired must not keep the others waiting, now or at the next look."""
     try:
-        plan = runtime.plan_of(row.key.run_id, row.definition_digest)
-    except (LookupError, ValueError):
-        # A newer release's plan: this process cannot tell what the step may do. A newer sweeper can.
-        logger.exception("backout: run %s is left to another sweeper", row.key.run_id)
+        with savepoint(connection):
+            return repair(connection, runtime, row, actor=sweeper_name())
+    except Exception as error:
+        if isinstance(error, LEDGER_ERRORS) and is_passing(error):
+            raise
+        logger.exception("backout: %s of run %s cannot be repaired; it is looked at later", row.step, row.key.run_id)
+        transitions.postpone_step(connection, row.key, seconds_from_now=runtime.settings.resend_seconds)
         return None
-    match row.state:
-        case StepState.RUNNING:
-            return _take_from_dead_worker(connection, runtime, plan, row)
-        case StepState.READY | StepState.RETRY_SCHEDULED:
-            found = f"{row.state.value} and due" if row.sends == 0 else f"no worker took up message {row.sends}"
-            return _send_again(connection, runtime, plan, row, found=found)
-        case _:
-            logger.error("backout: %s of run %s is %s and marked for the sweeper", row.step, row.key.run_id, row.state)
-            return None
 
 
-def _take_from_dead_worker(
-    connection: LedgerConnection,
-    runtime: Runtime,
-    plan: Plan,
-    row: DueStep,
-) -> _Repair | None:
-    """Decide about a claim without a heartbeat as about any attempt without an answer (R8)."""
-    decision = advance(_situation(runtime, plan, row), Lost(reason="the claim expired: its worker no longer answers"))
-    claim = queries.find_claim(connection, row.key)
-    if claim is None:
-        return None
-    match decision:
-        case GiveBack(reason=reason):
-            released = transitions.release_claim(
+def _hasten_late_retries(runtime: Runtime) -> int:
+    """Make retries due whose run has passed its deadline: a worker refuses them, and their contract says the rest."""
+    limit = runtime.settings.sweep_batch
+    late = runtime.ledger.read(lambda connection: due.list_late_retries(connection, limit=limit))
+    hastened = 0
+    for key in late:
+        with runtime.ledger.change() as connection:
+            hastened += transitions.hasten_retry(
                 connection,
-                row.key,
-                token=claim.token,
-                reason=reason,
+                key,
+                reason="the deadline of the run has passed",
                 actor=sweeper_name(),
-                sweep_seconds=runtime.settings.resend_seconds,
             )
-            if not released:
-                return None
-            return replace(_send_again(connection, runtime, plan, row, found="given back"), kind="released")
-        case Doubt():
-            doubt(connection, Attempt(claim=claim, plan=plan), decision, actor=sweeper_name())
-            return _Repair(kind="doubted")
-        case _:
-            message = f"an attempt without an answer cannot lead to {decision}"
-            raise TypeError(message)
+    return hastened
 
 
-def _situation(runtime: Runtime, plan: Plan, row: DueStep) -> Situation:
-    return Situation(
-        plan=plan,
-        position=row.key.position,
-        direction=row.key.direction,
-        last_done=None,
-        is_idempotent=direction_contract(plan.steps[row.key.position], row.key.direction).idempotent,
-        lost_attempts=row.lost_attempts,
-        lost_attempts_limit=runtime.settings.lost_attempts_limit,
+def _report_stalled_runs(runtime: Runtime) -> int:
+    """Hand runs to a person that are under way and have no step that could go on: a defect, told loudly (R4)."""
+    limit = runtime.settings.sweep_batch
+    stalled = runtime.ledger.read(
+        lambda connection: due.list_stalled_runs(connection, quiet_seconds=STALLED_SECONDS, limit=limit),
     )
+    return sum(_report_stalled(runtime, run) for run in stalled)
 
 
-def _send_again(
-    connection: LedgerConnection,
-    runtime: Runtime,
-    plan: Plan,
-    row: DueStep,
-    *,
-    found: str,
-) -> _Repair:
-    # The first message of an attempt keeps the id that was promised to Flower's tree.
-    task_id = row.task_id if row.sends == 0 else new_task_id()
-    transitions.mark_resent(
-        connection,
-        row.key,
-        task_id=task_id,
-        resend_seconds=runtime.settings.resend_seconds,
-        spread=random.uniform(*SPREAD),
-        actor=sweeper_name(),
-        reason=found,
-    )
-    if row.key.direction is Direction.COMPENSATION:
-        links = remaining_chain(
+def _report_stalled(runtime: Runtime, run: StalledRun) -> bool:
+    what = f"the run is {run.state.value} and has no step that could go on"
+    with runtime.ledger.transaction() as connection:
+        review_id = transitions.review_run(
             connection,
-            plan,
-            row.key,
-            runtime.settings.chain_links,
-            parent_id=TaskId(row.key.run_id),
+            run.id,
+            reason=ReviewReason.SYSTEMS_DISAGREE,
+            about=None,
+            step_name=None,
+            evidence={
+                "what": f"{what}: this is a defect of backout, or rows were changed by hand",
+                "unchanged_since": run.updated_at.isoformat(),
+            },
+            operator_state=f"{run.operator_state}_in_review",
+            rollback_outcome=RollbackOutcome.NONE,
         )
-        return _Repair(kind="resent", compensations=links)
-    message = StepMessage.of(
-        plan,
-        row.key,
-        task_id=task_id,
-        attempt=row.attempt + 1,
-        parent_id=TaskId(row.key.run_id) if str(task_id) != row.key.run_id else None,
-    )
-    return _Repair(kind="resent", steps=(message,))
-
-
-def _send(app: Celery, repairs: Sequence[_Repair]) -> Sweep:
-    counts = {"resent": 0, "released": 0, "doubted": 0, "unsent": 0}
-    for repair in repairs:
-        counts[repair.kind] += 1
-        is_sent = all(send_step(app, message) for message in repair.steps)
-        if not (is_sent and send_compensations(app, repair.compensations)):
-            counts["unsent"] += 1
-    return Sweep(**counts)
-
-
-def sweeper_name() -> str:
-    """Return which sweeper acts, for the entries."""
-    return f"sweeper@{socket.gethostname()}/{os.getpid()}"[:200]
+    if review_id is not None:
+        logger.critical("backout: run %s: %s; a person is asked (review %s)", run.id, what, review_id)
+    return review_id is not None

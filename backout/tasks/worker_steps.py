@@ -12,6 +12,7 @@ import click
 from celery import Celery, bootsteps
 
 from backout.errors import BackoutError, LedgerUnavailable
+from backout.tasks.doctor.answer import SWEEPER_KEY, describe_worker
 from backout.tasks.runtime import runtime_of
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,10 @@ class LedgerCheck(bootsteps.StartStopStep):
             raise SystemExit(f"backout: the worker does not start: {error}") from error
         logger.info("backout: the ledger is %s", runtime.unverified_ledger.shown_url)
 
+    def info(self, parent: Any) -> dict[str, Any]:
+        """Return what `celery inspect stats` says of backout in this worker: `backout doctor` reads it."""
+        return describe_worker(parent)
+
 
 class SweeperProcess(bootsteps.StartStopStep):
     """Keep one sweeper process beside the worker; it ends with the worker, and is started again if it dies.
@@ -54,6 +59,7 @@ class SweeperProcess(bootsteps.StartStopStep):
         self._process: subprocess.Popen[bytes] | None = None
         self._command: list[str] | None = None
         self._timer: Any = None
+        self._restarts = 0
 
     def include_if(self, parent: Any) -> bool:
         """Leave it out where the settings say that a service of its own sweeps."""
@@ -81,6 +87,11 @@ class SweeperProcess(bootsteps.StartStopStep):
         self._launch()
         self._timer = parent.timer.call_repeatedly(CHECK_SECONDS, self._look_after)
 
+    def info(self, parent: Any) -> dict[str, Any]:
+        """Return what `celery inspect stats` says of the sweeper."""
+        is_alive = self._process is not None and self._process.poll() is None
+        return {SWEEPER_KEY: {"is_alive": is_alive, "restarts": self._restarts}}
+
     def stop(self, parent: Any) -> None:
         """Stop the sweeper; other workers' sweepers go on."""
         if self._timer is not None:
@@ -101,6 +112,7 @@ class SweeperProcess(bootsteps.StartStopStep):
     def _look_after(self) -> None:
         if self._process is not None and (code := self._process.poll()) is not None:
             logger.error("backout: the sweeper ended with exit code %s; starting it again", code)
+            self._restarts += 1
             self._launch()
 
 

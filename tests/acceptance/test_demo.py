@@ -160,7 +160,7 @@ class TestByItself:
             "✗ refused A-1003: pipeline 'deliver_order' was not started",
             "deliver_order succeeded: 4 steps done",
             "deliver_order was rolled back: book_courier failed at attempt 3",
-            "cancel the courier: the courier has nothing to cancel",
+            "cancel the courier: its reconcile function found that the step had not happened",
             "refund the charge",
             "release the stock",
             "SIGKILL to process group",

@@ -8,6 +8,7 @@ from pathlib import Path
 from backout import BackoutError
 from backout.cli.demo.worker import WorkerFailed
 from backout.settings import Settings
+from backout.tasks.doctor.findings import AREAS, Code
 from backout.testing.servers import ServerUnavailable
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
@@ -35,4 +36,18 @@ def test_every_setting_has_a_line_with_its_default() -> None:
         name: "required" if field.is_required() else "none" if field.default is None else str(field.default)
         for name, field in Settings.model_fields.items()
     }
+    assert documented == actual
+
+
+def test_every_check_of_the_doctor_has_a_heading_under_its_area() -> None:
+    """A person who reads a code in a finding looks it up; the page has the order of the findings."""
+    documented: dict[str, list[str]] = {}
+    for level, title in re.findall(r"^(##|###) (\w+)$", (REFERENCE / "doctor.md").read_text(), re.MULTILINE):
+        if level == "##":
+            documented[title.lower()] = []
+        else:
+            documented[list(documented)[-1]].append(title)
+    actual: dict[str, list[str]] = {}
+    for code in Code:
+        actual.setdefault(AREAS[code].value, []).append(code.value)
     assert documented == actual

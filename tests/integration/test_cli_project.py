@@ -152,7 +152,7 @@ def test_help_documents_exit_codes_and_completion() -> None:
         "--database",
     ):
         assert fact in shown
-    for command in (["runs"], ["runs", "show"], ["ledger", "verify"], ["check"]):
+    for command in (["runs"], ["runs", "show"], ["ledger", "verify"], ["check"], ["doctor"]):
         assert call(*command, "--help").exit_code == 0
 
 

@@ -13,21 +13,27 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pymysql
 import pytest
 import redis
 from kombu import Connection
 
 from backout.testing.servers import Broker, ServerSource, ServerUnavailable, start_broker
+from backout.testing.servers.mariadb import URL_VARIABLE as MYSQL_URL_VARIABLE
+from backout.testing.servers.mariadb import MariaDB, connect, start_mariadb
 from backout.testing.servers.postgres import URL_VARIABLE as POSTGRES_URL_VARIABLE
 from backout.testing.servers.postgres import Postgres, client_url, start_postgres
 from backout.testing.servers.valkey import URL_VARIABLE as REDIS_URL_VARIABLE
 from tests.support.processes import is_running, wait_until_gone
+from tests.support.servers import find_rabbitmq_version
 from tests.support.waiting import wait_until
 
-SERVERS = ["broker", "postgres"]
+SERVERS = ["broker", "postgres", "mariadb"]
+HEAVY_SERVERS = ["rabbitmq"] if find_rabbitmq_version() else []
+"""Those that take ten seconds to start: one way to end their owner stands for all."""
 
 
-def process_id(server: Broker | Postgres) -> int:
+def process_id(server: Broker | Postgres | MariaDB) -> int:
     assert server.pid is not None, "the server does not run"
     return server.pid
 
@@ -252,8 +258,83 @@ def busy_connection(url: str) -> Iterator[None]:
         connection.close()
 
 
+class TestMariaDB:
+    def test_fresh_database_answers(self, mariadb_url: str) -> None:
+        """A database made for a test is there and empty."""
+        assert ask(mariadb_url, "SHOW TABLES") == ()
+
+    def test_two_clients_see_the_same_data(self, mariadb_url: str) -> None:
+        """One connection reads what another has committed."""
+        ask(mariadb_url, "CREATE TABLE seen AS SELECT 1 AS number")
+        assert ask(mariadb_url, "SELECT number FROM seen") == ((1,),)
+
+    def test_drop_ends_open_connections(self, mariadb: MariaDB, mariadb_url: str) -> None:
+        """A connection left in the middle of a transaction does not keep a test's database alive."""
+        ask(mariadb_url, "CREATE TABLE seen AS SELECT 1 AS number")
+        with contextlib.closing(connect(mariadb_url)) as connection, connection.cursor() as cursor:
+            connection.begin()
+            cursor.execute("SELECT number, DATABASE() FROM seen")
+            mariadb.drop_database(cursor.fetchone()[1])
+            with pytest.raises(pymysql.OperationalError):
+                cursor.execute("SELECT 1")
+
+    def test_killed_server_restarts_with_what_was_committed(self, own_mariadb: MariaDB) -> None:
+        """What was committed before a kill is there after the restart."""
+        url = own_mariadb.create_database("kept")
+        ask(url, "CREATE TABLE kept AS SELECT 1 AS number")
+        own_mariadb.kill()
+        assert own_mariadb.pid is None
+        with pytest.raises(pymysql.OperationalError):
+            connect(url)
+        own_mariadb.restart()
+        assert ask(url, "SELECT number FROM kept") == ((1,),)
+
+    def test_stop_ends_the_process(self, own_mariadb: MariaDB) -> None:
+        """A stopped server is gone, and answers again after a restart."""
+        pid = process_id(own_mariadb)
+        own_mariadb.stop()
+        assert not is_running(pid)
+        own_mariadb.restart()
+        assert ask(own_mariadb.url, "SELECT 1") == ((1,),)
+
+    def test_commits_wait_for_the_disk_unless_told_otherwise(self, own_mariadb: MariaDB) -> None:
+        """The settings that MariaDB has by default are kept, so that measurements mean something; tests do without."""
+        setting = "SELECT @@innodb_flush_log_at_trx_commit"
+        assert ask(own_mariadb.url, setting) == ((2,),)
+        with start_mariadb(sources=(ServerSource.MACHINE,)) as durable:
+            pid, folder = process_id(durable), durable.folder
+            assert ask(durable.url, setting) == ((1,),)
+        assert folder is not None
+        assert not is_running(pid)
+        assert not folder.exists()
+
+    def test_server_of_the_environment_is_used_and_not_ours_to_stop(
+        self, mariadb: MariaDB, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A server that the environment names is used as it is; its product decides on the scheme of its URL."""
+        monkeypatch.setenv(MYSQL_URL_VARIABLE, f"mysql://{mariadb.url.partition('://')[2]}")
+        with start_mariadb(sources=(ServerSource.ENVIRONMENT,)) as external:
+            assert external.url == mariadb.url
+            assert external.version.endswith(" (external)")
+            with pytest.raises(ServerUnavailable, match=MYSQL_URL_VARIABLE):
+                external.kill()
+
+    def test_dead_server_of_the_environment_is_refused(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """An environment variable that names a dead server is an error, not a reason to use another one."""
+        monkeypatch.setenv(MYSQL_URL_VARIABLE, f"mysql://root@/mysql?unix_socket={tmp_path}/none")
+        with pytest.raises(ServerUnavailable, match=MYSQL_URL_VARIABLE), start_mariadb(sources=tuple(ServerSource)):
+            pass
+
+
+def ask(url: str, statement: str) -> Any:
+    """Run one statement on a connection of its own; return the rows."""
+    with contextlib.closing(connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute(statement)
+        return cursor.fetchall()
+
+
 class TestOwnerIsKilled:
-    @pytest.mark.parametrize("name", SERVERS)
+    @pytest.mark.parametrize("name", SERVERS + HEAVY_SERVERS)
     def test_no_server_and_no_folder_is_left(self, name: str, start_owner: Callable[..., Any]) -> None:
         """After `kill -9` of the owner, server, guardian and folder disappear."""
         owner, facts = start_owner(name)

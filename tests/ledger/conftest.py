@@ -7,8 +7,11 @@ import pytest
 
 from backout.ledger import schema
 from backout.ledger.session import Ledger
+from backout.testing.servers.mariadb import MariaDB
 from backout.testing.servers.postgres import Postgres
 from tests.support.ledgers import DATABASES, empty_tables
+
+URL_FIXTURES = {"postgresql": "postgres_url", "sqlite": "sqlite_url", "mariadb": "mariadb_url"}
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +34,17 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger
     ledger.dispose()
 
 
+@pytest.fixture(scope="session")
+def migrated_mariadb(mariadb: MariaDB) -> Iterator[Ledger]:
+    """A migrated MariaDB ledger that the tests share."""
+    name = f"backout_ledger_{uuid.uuid4().hex}"
+    ledger = Ledger(mariadb.create_database(name), pool_size=20)
+    schema.upgrade(ledger)
+    yield ledger
+    ledger.dispose()
+    mariadb.drop_database(name)
+
+
 @pytest.fixture(params=DATABASES)
 def ledger(request: pytest.FixtureRequest) -> Iterator[Ledger]:
     """An empty, migrated ledger; the test runs once on each database."""
@@ -42,7 +56,7 @@ def ledger(request: pytest.FixtureRequest) -> Iterator[Ledger]:
 @pytest.fixture(params=DATABASES)
 def empty_url(request: pytest.FixtureRequest) -> str:
     """The URL of a database of the test's own, without tables; the test runs once on each database."""
-    url: str = request.getfixturevalue("postgres_url" if request.param == "postgresql" else "sqlite_url")
+    url: str = request.getfixturevalue(URL_FIXTURES[request.param])
     return url
 
 
@@ -92,6 +106,13 @@ REFUSING = {
             "BEGIN SELECT RAISE(ABORT, 'entries are refused'); END",
         ),
         ("DROP TRIGGER IF EXISTS refuse_entry",),
+    ),
+    "mariadb": (
+        (
+            "CREATE TRIGGER refuse_entry BEFORE INSERT ON backout_entry FOR EACH ROW "
+            "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'entries are refused'",
+        ),
+        ("DROP TRIGGER refuse_entry",),
     ),
 }
 """Database to the statements that make and remove a trigger which refuses entries: a real failure."""

@@ -9,15 +9,17 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from backout.identifiers import TaskId, new_claim_token
-from backout.ledger import queries, transitions
+from backout.ledger import due, queries, transitions
 from backout.ledger.records import Claim
 from backout.ledger.session import Ledger
 from backout.ledger.transitions.claims import CLOCK_SLACK_SECONDS
 from backout.states import RunState, StepState
 from tests.support.ledgers import (
+    LATER,
     LONG_AGO,
     claim,
     create_run,
+    describe_onward,
     doubt,
     key_of,
     read_run,
@@ -181,8 +183,8 @@ class TestLostAttempts:
         claimed = start_run(ledger)
         release(ledger, claimed)
         with ledger.transaction() as connection:
-            (due,) = queries.take_due_steps(connection, limit=10)
-        assert (due.key, due.state, due.sends) == (claimed.key, StepState.READY, 0)
+            (row,) = due.take_due_steps(connection, limit=10)
+        assert (row.key, row.state, row.sends) == (claimed.key, StepState.READY, 0)
 
     def test_a_step_in_doubt_is_not_claimed(self, ledger: Ledger) -> None:
         """R8: nothing runs a step in doubt again by itself, and the sweeper leaves it alone."""
@@ -282,8 +284,48 @@ class TestFailure:
         fail(ledger, claimed, no_effect=True)
         assert read_step(ledger, claimed.key).error == {"type": "OSError", "message": "gone", "no_effect": True}
 
+    def test_a_failure_that_the_run_goes_on_after_says_so_too(self, ledger: Ledger) -> None:
+        """A step further on may fail: then its rollback leaves this one out just the same."""
+        claimed = start_run(ledger)
+        with ledger.change() as connection:
+            assert transitions.pass_failed_step(
+                connection,
+                claimed,
+                error={"type": "OSError", "message": "gone"},
+                reason="OSError: gone",
+                onward=describe_onward(claimed, "charge"),
+                no_effect=True,
+            )
+        assert read_step(ledger, claimed.key).error == {"type": "OSError", "message": "gone", "no_effect": True}
+
 
 def fail(ledger: Ledger, claimed: Claim, *, no_effect: bool = False) -> None:
     error = {"type": "OSError", "message": "gone"}
     with ledger.transaction() as connection:
         assert transitions.fail_step(connection, claimed, error=error, reason="OSError: gone", no_effect=no_effect)
+
+
+class TestClockThatIsSetBack:
+    """The database's clock jumps back by an hour: every instant that is stored lies an hour in the future."""
+
+    def test_what_is_ready_is_claimed_all_the_same(self, ledger: Ledger) -> None:
+        """A message needs no time."""
+        key = key_of(create_run(ledger))
+        set_step(ledger, key, sweep_at=LATER, dispatched_at=LATER)
+        assert claim(ledger, key).attempt == 1
+
+    def test_an_outcome_is_written_all_the_same(self, ledger: Ledger) -> None:
+        """By token: the claim that now lasts an hour longer ends with its outcome."""
+        claimed = start_run(ledger)
+        set_step(ledger, claimed.key, claim_expires_at=LATER, sweep_at=LATER, started_at=LATER)
+        assert succeed(ledger, claimed)
+        assert read_run(ledger, claimed.key.run_id).state is RunState.SUCCEEDED
+
+    def test_a_retry_is_not_lost(self, ledger: Ledger) -> None:
+        """It comes later by as much: its message is too early, and the sweeper sends one when its time has come."""
+        claimed = start_run(ledger)
+        assert retry_later(ledger, claimed, delay_seconds=0)
+        set_step(ledger, claimed.key, next_retry_at=LATER, sweep_at=LATER)
+        assert try_claim(ledger, claimed.key, attempt=2) is None
+        found = read_step(ledger, claimed.key)
+        assert (found.state, found.sweep_at) == (StepState.RETRY_SCHEDULED, LATER)

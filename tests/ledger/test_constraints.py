@@ -63,6 +63,7 @@ IMPOSSIBLE: Final[list[tuple[str, Table, dict[str, Any]]]] = [
     ("ck_backout_step_running_has_token", step, a_step(StepState.RUNNING, claim_token=None)),
     ("ck_backout_step_retry_has_time", step, a_step(StepState.RETRY_SCHEDULED, next_retry_at=None)),
     ("ck_backout_step_retry_has_time", step, a_step(StepState.READY, next_retry_at=LATER)),
+    ("ck_backout_step_waiting_has_time", step, a_step(StepState.WAITING, sweep_at=None)),
     ("ck_backout_step_kept_is_compensation", step, a_step(StepState.KEPT, Direction.FORWARD)),
     ("ck_backout_step_undone_is_forward", step, a_step(StepState.UNDONE, Direction.COMPENSATION)),
     ("ck_backout_review_reason", review, a_review(reason="boredom")),

@@ -82,6 +82,27 @@ def test_cut_off_statement_gives_up_its_connection(ledger: Ledger, postgres_url:
         assert cut_off not in (backend_of(first), backend_of(second))
 
 
+def test_read_that_a_timeout_cut_off_gives_up_its_connection(ledger: Ledger) -> None:
+    """A step's timeout is an ordinary exception: SQLAlchemy alone would give the busy connection to everybody after."""
+    seen: list[int] = []
+
+    def ring(*_: object) -> None:
+        raise TimeoutError
+
+    def sleep_long(connection: Connection) -> None:
+        seen.append(backend_of(connection))
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        connection.execute(text("SELECT pg_sleep(20)"))
+
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        with pytest.raises(TimeoutError):
+            ledger.read(sleep_long)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert ledger.read(backend_of) not in seen
+
+
 def interrupt_waiting(url: str) -> None:
     """Interrupt the main thread once its statement stands in the queue for a lock."""
     # A pool of its own, so that the ledger's pool holds no more than the test looks at.

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection
 
 from backout.identifiers import RunId
-from backout.ledger import queries
+from backout.ledger import due, queries
 from backout.ledger.session import Ledger
 from backout.states import RunState
 from tests.support.ledgers import (
@@ -206,9 +206,9 @@ def test_reading_changes_nothing(ledger: Ledger) -> None:
         queries.find_rollback_cause(connection, run_id)
         queries.count_by_state(connection)
         queries.read_clock(connection)
-        queries.take_due_steps(connection, limit=5)
+        due.take_due_steps(connection, limit=5)
         queries.find_claim(connection, key)
-        queries.next_compensations(connection, key)
+        queries.next_undos(connection, key)
     assert take_snapshot(ledger) == before
 
 

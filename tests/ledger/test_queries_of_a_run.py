@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from backout.identifiers import RunId, new_claim_token, new_run_id
-from backout.ledger import queries, transitions
+from backout.ledger import due, queries, transitions
 from backout.ledger.records import StepKey
 from backout.ledger.session import Ledger
 from backout.states import Direction, ReviewReason, RollbackOutcome, RunState, StepState
@@ -98,7 +98,7 @@ class TestSteps:
             put_step(connection, key_of(run_id, 0), state=StepState.READY)
             put_step(connection, key_of(run_id, 0, Direction.COMPENSATION), state=StepState.PENDING, start_order=2)
             put_step(connection, key_of(run_id, 1, Direction.COMPENSATION), state=state, start_order=1)
-        found = ledger.read(lambda connection: queries.next_compensations(connection, key_of(run_id)))
+        found = ledger.read(lambda connection: queries.next_undos(connection, key_of(run_id)))
         assert [row.position for row in found] == ([1, 0] if is_to_run else [0])
 
 
@@ -241,26 +241,26 @@ class TestDueSteps:
         for key, second in zip(keys, (30, 10, 20), strict=True):
             set_due(ledger, key, second)
         with ledger.transaction() as connection:
-            due = queries.take_due_steps(connection, limit=2)
-        assert [row.key for row in due] == [keys[1], keys[2]]
+            rows = due.take_due_steps(connection, limit=2)
+        assert [row.key for row in rows] == [keys[1], keys[2]]
 
     def test_rows_that_are_not_due_are_left_out(self, ledger: Ledger) -> None:
         """Neither a row whose time has not come nor one that has none."""
         create_run(ledger)
         succeed(ledger, start_run(ledger))
         with ledger.transaction() as connection:
-            assert queries.take_due_steps(connection, limit=10) == []
+            assert due.take_due_steps(connection, limit=10) == []
 
     def test_they_carry_what_the_sweeper_must_know(self, ledger: Ledger) -> None:
         """One look is enough to decide: state, attempts, claim, and the definition of the run."""
         token = new_claim_token()
         claimed = claim(ledger, key_of(create_run(ledger, pipeline="newsletter", definition_digest="d1")))
-        set_due(ledger, claimed.key, 0, claim_token=token, claim_expires_at=LONG_AGO, lost_attempts=2)
+        set_due(ledger, claimed.key, 0, claim_token=token, claim_expires_at=LONG_AGO, claimed_by="vm/1/2")
         with ledger.transaction() as connection:
-            (due,) = queries.take_due_steps(connection, limit=10)
-        assert (due.key, due.step, due.state, due.attempt) == (claimed.key, "reserve", StepState.RUNNING, 1)
-        assert (due.lost_attempts, due.sends, due.claim_token, due.task_id) == (2, 0, token, claimed.task_id)
-        assert (due.pipeline, due.definition_digest, due.external_ids) == ("newsletter", "d1", {})
+            (row,) = due.take_due_steps(connection, limit=10)
+        assert (row.key, row.step, row.state, row.attempt) == (claimed.key, "reserve", StepState.RUNNING, 1)
+        assert (row.sends, row.claimed_by, row.task_id) == (0, "vm/1/2", claimed.task_id)
+        assert (row.definition_digest, row.run_state) == ("d1", RunState.RUNNING)
 
 
 def set_due(ledger: Ledger, key: StepKey, second: int, **values: Any) -> None:

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, select, update
 
 from backout.identifiers import RunId, new_run_id
-from backout.ledger import queries, transitions
+from backout.ledger import due, queries, transitions
 from backout.ledger.models import run
 from backout.ledger.records import Claim, StepKey
 from backout.ledger.session import KeyTaken, Ledger
@@ -140,7 +140,7 @@ def _enqueue(ledger: Ledger, source_event_id: str) -> tuple[RunId | None, bool]:
     new = describe_run(source_event_id=source_event_id)
     with ledger.transaction() as connection:
         was_created = transitions.create_run(connection, new, resend_seconds=RESEND_SECONDS)
-        return queries.find_run_of_event(connection, new.pipeline, source_event_id), was_created
+        return queries.find_first_run_of_event(connection, new.pipeline, source_event_id), was_created
 
 
 def test_ids_recorded_at_the_same_instant_are_all_kept(ledger: Ledger) -> None:
@@ -169,7 +169,7 @@ def test_no_update_that_depends_on_a_read_is_lost(ledger: Ledger) -> None:
 def _add_ones(ledger: Ledger, run_id: RunId, *, times: int) -> None:
     for _ in range(times):
         with ledger.transaction() as connection:
-            # FOR UPDATE is for PostgreSQL; SQLite holds the only write lock from the first statement on.
+            # FOR UPDATE is for servers; SQLite holds the only write lock from the first statement on.
             found = connection.execute(select(run.c.attempt_count).where(run.c.id == run_id).with_for_update())
             count = found.scalar_one()
             connection.execute(update(run).where(run.c.id == run_id).values(attempt_count=count + 1))
@@ -187,7 +187,7 @@ def test_two_sweepers_never_take_the_same_row(ledger: Ledger) -> None:
     def sweep() -> None:
         for _ in range(10):
             with ledger.transaction() as connection:
-                mine = [due.key for due in queries.take_due_steps(connection, limit=3)]
+                mine = [row.key for row in due.take_due_steps(connection, limit=3)]
                 with held:
                     assert not in_hand & set(mine)
                     in_hand.update(mine)

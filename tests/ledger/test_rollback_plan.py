@@ -12,6 +12,7 @@ from backout.ledger.session import Ledger
 from backout.ledger.transitions import NewCompensation
 from backout.states import TRANSITIONS, Direction, RunState, StepState
 from tests.support.ledgers import (
+    LATER,
     claim,
     claim_of,
     key_of,
@@ -27,6 +28,7 @@ from tests.support.snapshots import take_snapshot
 PLANNED = {
     StepState.READY: "step_ready",
     StepState.PENDING: "compensation_planned",
+    StepState.WAITING: "wait_started",
     StepState.KEPT: "step_kept",
     StepState.SKIPPED: "step_skipped",
 }
@@ -52,6 +54,7 @@ def describe(run_id: RunId, position: int, state: StepState, *, reason: str = ""
         idempotency_key=f"{run_id}:step_{position}:compensation",
         task_id=new_task_id(),
         reason=reason,
+        wait_until=LATER if state is StepState.WAITING else None,
     )
 
 
@@ -77,13 +80,14 @@ def test_a_row_is_stored_as_planned(ledger: Ledger, run_id: RunId, state: StepSt
 
 
 @pytest.mark.parametrize("state", list(PLANNED))
-def test_only_a_ready_row_is_looked_at_by_the_sweeper(ledger: Ledger, run_id: RunId, state: StepState) -> None:
+def test_only_a_row_that_is_due_is_looked_at_by_the_sweeper(ledger: Ledger, run_id: RunId, state: StepState) -> None:
     """R5: a compensation that must wait for another one is never sent."""
     new = describe(run_id, 2, state)
     plan(ledger, new)
     found = read_step(ledger, new.key)
-    is_ready = state is StepState.READY
-    assert (found.sweep_at is not None, found.dispatched_at is not None, found.sends) == (is_ready, is_ready, is_ready)
+    is_ready, is_looked_at = state is StepState.READY, state in (StepState.READY, StepState.WAITING)
+    assert (found.sweep_at is not None) == is_looked_at
+    assert (found.dispatched_at is not None, found.sends) == (is_ready, is_ready)
 
 
 @pytest.mark.parametrize("state", list(PLANNED))

@@ -193,11 +193,11 @@ class TestCreateStep:
     def test_a_success_makes_the_next_step_ready(self, ledger: Ledger) -> None:
         """The next row is born in the same commit as the outcome before it, ready and counted as sent."""
         claimed = start_run(ledger)
-        following = ledgers.describe_next(claimed, "charge")
+        onward = ledgers.describe_onward(claimed, "charge")
+        following = onward.following
+        assert following is not None
         with ledger.change() as connection:
-            transitions.succeed_step(
-                connection, claimed, output=1, following=following, operator_state="…", resend_seconds=60
-            )
+            transitions.succeed_step(connection, claimed, output=1, onward=onward)
         found = read_step(ledger, key_of(claimed.key.run_id, 1))
         assert (found.state, found.step, found.attempt, found.start_order) == (StepState.READY, "charge", 0, 2)
         assert (found.idempotency_key, found.task_id) == (following.idempotency_key, following.task_id)

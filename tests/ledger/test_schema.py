@@ -14,6 +14,7 @@ from backout.errors import SchemaMismatch
 from backout.ledger import schema
 from backout.ledger.models import metadata
 from backout.ledger.session import Ledger
+from backout.testing.servers.mariadb import MariaDB
 from backout.testing.servers.postgres import Postgres
 from tests.support.ledgers import create_run, read_run
 
@@ -26,10 +27,11 @@ def model_ledger(request: pytest.FixtureRequest, empty_url: str) -> Iterator[Led
     if empty_url.startswith("sqlite"):
         yield from _made_from_models(empty_url.replace("ledger.sqlite3", "models.sqlite3"))
         return
-    postgres: Postgres = request.getfixturevalue("postgres")
+    kind = "postgres" if empty_url.startswith("postgresql") else "mariadb"
+    server: Postgres | MariaDB = request.getfixturevalue(kind)
     name = f"backout_models_{uuid.uuid4().hex}"
-    yield from _made_from_models(postgres.create_database(name))
-    postgres.drop_database(name)
+    yield from _made_from_models(server.create_database(name))
+    server.drop_database(name)
 
 
 def _made_from_models(url: str) -> Iterator[Ledger]:
@@ -55,6 +57,7 @@ def _describe_table(inspector: Inspector, name: str) -> dict[str, Any]:
         "indexes": {index["name"]: _describe_index(index) for index in inspector.get_indexes(name)},
         "unique constraints": inspector.get_unique_constraints(name),
         "foreign keys": inspector.get_foreign_keys(name),
+        "options": inspector.get_table_options(name),
     }
 
 
@@ -108,7 +111,7 @@ class TestUpgrade:
         assert read_run(empty_ledger, run_id).id == run_id
 
     def test_a_failed_one_leaves_nothing_behind(self, empty_ledger: Ledger) -> None:
-        """It is one transaction: a table that is in the way stops it before anything was made."""
+        """A table that is in the way stops it, in one transaction or, on MariaDB, before anything was made."""
         run_sql(empty_ledger, "CREATE TABLE backout_review (id INTEGER PRIMARY KEY)")
         with pytest.raises(Exception, match="already exists"):
             schema.upgrade(empty_ledger)

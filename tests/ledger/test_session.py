@@ -26,6 +26,8 @@ from tests.support.ledgers import (
     claim,
     create_run,
     key_of,
+    on_postgresql,
+    on_servers,
     put_run,
     read_events,
     read_run,
@@ -54,7 +56,9 @@ class TestTheUrl:
         "url",
         [
             f"{SECRET}",
-            f"mysql+pymysql://shop:{SECRET}@db.internal/shop",
+            f"mysql+mysqldb://shop:{SECRET}@db.internal/shop",
+            f"mariadb://shop:{SECRET}@db.internal/shop",
+            f"mysql+asyncmy://shop:{SECRET}@db.internal/shop",
             f"oracle+oracledb://shop:{SECRET}@db.internal/shop",
             f"postgresql+psycopgg://shop:{SECRET}@db.internal/shop",
             f"postgresql+asyncpg://shop:{SECRET}@db.internal/shop",
@@ -68,6 +72,7 @@ class TestTheUrl:
         with pytest.raises(ConfigurationError) as caught:
             Ledger(url)
         assert "postgresql+psycopg://" in caught.value.remedy
+        assert "mysql+pymysql://" in caught.value.remedy
         assert SECRET not in "".join(traceback.format_exception(caught.value))
 
     def test_a_driver_that_is_not_there_is_named(self) -> None:
@@ -164,14 +169,10 @@ class TestRepeat:
         assert len(tries) == 2
 
 
-class TestPostgresql:
-    @pytest.fixture(params=["postgresql"])
-    def ledger(self, request: pytest.FixtureRequest) -> Ledger:
-        shared: Ledger = request.getfixturevalue("migrated_postgresql")
-        return shared
-
+class TestServers:
+    @on_servers
     def test_of_two_in_a_deadlock_both_end_well(self, ledger: Ledger) -> None:
-        """PostgreSQL ends one of the two; it is run again after the other, and both have done their work."""
+        """The server ends one of the two; it is run again after the other, and both have done their work."""
         with ledger.transaction() as connection:
             run_ids = [put_run(connection, state=RunState.RUNNING) for _ in range(2)]
         barrier, other_is_done, tries = threading.Barrier(2), threading.Event(), []
@@ -195,18 +196,21 @@ class TestPostgresql:
         assert len(tries) == 3
         assert [read_run(ledger, run_id).attempt_count for run_id in run_ids] == [2, 2]
 
+    @on_servers
     def test_two_transactions_are_apart(self, ledger: Ledger) -> None:
         """What is not committed is seen by nobody else."""
         with ledger.transaction() as connection:
             run_id = put_run(connection, state=RunState.RUNNING)
             assert ledger.read(lambda other: find(other, run_id)) is None
 
+    @on_postgresql
     def test_a_change_is_committed_by_itself(self, ledger: Ledger) -> None:
-        """An outcome is one statement in autocommit: an error after it does not take it back."""
+        """On PostgreSQL an outcome is one statement in autocommit: an error after it does not take it back."""
         with pytest.raises(Stop) as stopped, ledger.change() as connection:
             raise Stop(put_run(connection, state=RunState.RUNNING))
         assert read_run(ledger, stopped.value.run_id).state is RunState.RUNNING
 
+    @on_servers
     def test_a_transaction_after_a_change_is_a_transaction(self, ledger: Ledger) -> None:
         """Both share the pool; a connection that was in autocommit does not stay in it."""
         for _ in range(3):
@@ -254,7 +258,11 @@ class TestSqlite:
 def test_a_ledger_connects_only_when_it_is_used(database: str, tmp_path: Path) -> None:
     """Configuring an application needs no database that answers."""
     folder = tmp_path / "not made"
-    urls = {"postgresql": f"postgresql+psycopg://x@/x?host={folder}", "sqlite": f"sqlite:///{folder}/x"}
+    urls = {
+        "postgresql": f"postgresql+psycopg://x@/x?host={folder}",
+        "sqlite": f"sqlite:///{folder}/x",
+        "mariadb": f"mariadb+pymysql://x@/x?unix_socket={folder}/socket",
+    }
     assert Ledger(urls[database]).dialect.name == database
     assert not folder.exists()
 
@@ -281,16 +289,23 @@ def add_one(connection: Connection, run_id: RunId) -> None:
 
 def kill_connections(ledger: Ledger) -> None:
     """End every connection of the ledger to its server, as a restart would; SQLite has none to end."""
-    if ledger.dialect.name != "postgresql":
+    if ledger.dialect.name == "sqlite":
         return
     other = Ledger(ledger._url.render_as_string(hide_password=False))
     with other.transaction() as connection:
-        connection.execute(
-            text(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        if ledger.dialect.name == "postgresql":
+            connection.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
             )
-        )
+        else:
+            found = text(
+                "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
+            )
+            for connection_id in connection.execute(found).scalars():
+                connection.execute(text(f"KILL {connection_id}"))
     other.dispose()
 
 

@@ -12,7 +12,8 @@ from backout.ledger import transitions
 from backout.ledger.models import metadata
 from backout.ledger.session import Ledger
 from backout.states import TRANSITIONS, Direction, StepState
-from tests.ledger.walks import WALKS, Scene, Walk, set_scene
+from tests.ledger.walking import Scene, set_scene
+from tests.ledger.walks import WALKS, Walk
 from tests.support.snapshots import Difference, compare, take_snapshot
 
 WALKED_INSIDE = {
@@ -22,15 +23,24 @@ WALKED_INSIDE = {
 }
 """Arrows that have no function of their own, and the function in which each is walked."""
 
-VARIANTS = {"pass_failed_step": "fail_step", "succeed_compensation": "succeed_step", "skip_compensation": "skip_step"}
+VARIANTS = {
+    "pass_failed_step": "fail_step",
+    "succeed_compensation": "succeed_step",
+    "skip_compensation": "skip_step",
+    "answer_question": "succeed_step",
+    "release_uncalled": "release_claim",
+    "verify_step": "succeed_step",
+}
 """Functions that walk an arrow of another name."""
 
 FACTS = {
     "extend_claim",
+    "hasten_retry",
     "mark_resent",
     "postpone_step",
     "record_external_id",
     "record_fact",
+    "record_late_result",
     "record_refused_message",
 }
 """Functions that walk no arrow; `test_facts_never_change_a_state` holds them to it."""
@@ -40,8 +50,13 @@ REACHABLE = sorted({StepState(s) for arrow in TRANSITIONS.values() if arrow.subj
 
 def possible_states(direction: Direction) -> list[StepState]:
     """Return the states that the constraints allow to a row of this direction."""
-    impossible = {Direction.FORWARD: StepState.KEPT, Direction.COMPENSATION: StepState.UNDONE}[direction]
-    return [state for state in REACHABLE if state is not impossible]
+    impossible = {
+        Direction.FORWARD: {StepState.KEPT},
+        Direction.COMPENSATION: {StepState.UNDONE},
+        Direction.RECONCILE: {StepState.KEPT, StepState.UNDONE},
+        Direction.VERIFY: {StepState.KEPT, StepState.UNDONE},
+    }[direction]
+    return [state for state in REACHABLE if state not in impossible]
 
 
 MATRIX = [

@@ -9,37 +9,16 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from backout.events import Event
-from backout.identifiers import RunId, new_claim_token
-from backout.ledger import transitions
-from backout.ledger.records import Claim, StepKey
-from backout.ledger.session import Ledger
-from backout.states import TRANSITIONS, Direction, RunState, StepState
-from tests.support.ledgers import LATER, claim_of, describe_next, key_of, put_run, put_step
+from backout.states import TRANSITIONS, Direction, StepState
+from tests.ledger import walking
+from tests.ledger.walking import Scene
 
-ERROR: Final = {"type": "builtins.ValueError", "message": "this attempt"}
 FORWARD: Final = frozenset({Direction.FORWARD})
 COMPENSATION: Final = frozenset({Direction.COMPENSATION})
-BOTH: Final = FORWARD | COMPENSATION
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
-    """One step row in one state, at position 1 of a run that is under way."""
-
-    run_id: RunId
-    key: StepKey
-    claim: Claim
-    state: StepState
-
-    @property
-    def row(self) -> tuple[str, tuple[Any, ...]]:
-        """The name of the step row in a snapshot."""
-        return "backout_step", (self.key.run_id, self.key.round, self.key.position, self.key.direction.value)
-
-    @property
-    def run_row(self) -> tuple[str, tuple[Any, ...]]:
-        """The name of the run row in a snapshot."""
-        return "backout_run", (self.run_id,)
+RECONCILE: Final = frozenset({Direction.RECONCILE})
+VERIFY: Final = frozenset({Direction.VERIFY})
+ANY: Final = FORWARD | COMPENSATION | RECONCILE
+"""What is true of the question whether a step has happened is true of the other question too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +45,7 @@ class Walk:
     of_source: Mapping[StepState, tuple[frozenset[str], frozenset[str]]] = field(default_factory=dict)
     events: tuple[Event, ...]
     new_rows: int = 0
-    directions: frozenset[Direction] = BOTH
+    directions: frozenset[Direction] = ANY
 
     @property
     def sources(self) -> frozenset[str]:
@@ -77,133 +56,13 @@ class Walk:
         """Return the rows that it changes in this scene, each with the names of the columns."""
         more_of_step, more_of_run = self.of_source.get(scene.state, (frozenset(), frozenset()))
         step_columns, run_columns = self.step_columns | more_of_step, self.run_columns | more_of_run
-        if scene.key.direction is Direction.COMPENSATION:
-            step_columns -= {"exclusive_key"}  # A compensation never holds one.
+        if scene.key.direction is not Direction.FORWARD:
+            step_columns -= {"exclusive_key"}  # Only a step holds one.
             run_columns -= {"error_summary"}  # It stays what caused the rollback.
         changes = {scene.row: step_columns}
         if run_columns:
             changes[scene.run_row] = run_columns
         return changes
-
-
-def set_scene(ledger: Ledger, direction: Direction, state: StepState) -> Scene:
-    """Write a run under way with one row in this state, finished rows around it, and another run just like it."""
-    scene = _write_run(ledger, direction, state)
-    _write_run(ledger, direction, state)
-    return scene
-
-
-def _write_run(ledger: Ledger, direction: Direction, state: StepState) -> Scene:
-    run_state = RunState.RUNNING if direction is Direction.FORWARD else RunState.ROLLING_BACK
-    holds_key = direction is Direction.FORWARD and state not in (StepState.READY, StepState.PENDING)
-    with ledger.transaction() as connection:
-        run_id = put_run(
-            connection,
-            state=run_state,
-            next_retry_at=LATER if state is StepState.RETRY_SCHEDULED else None,
-        )
-        put_step(connection, key_of(run_id, 0), state=StepState.SUCCEEDED)
-        key = key_of(run_id, 1, direction)
-        put_step(connection, key, state=state, exclusive_key=f"own:{run_id}" if holds_key else None)
-    return Scene(run_id=run_id, key=key, claim=claim_of(key), state=state)
-
-
-def _claim(connection: Connection, scene: Scene) -> object:
-    return transitions.claim_step(
-        connection,
-        scene.key,
-        token=new_claim_token(),
-        lease_seconds=60,
-        worker="worker-1",
-        attempt=1 if scene.state is StepState.READY else scene.claim.attempt + 1,
-        exclusive_key=f"own:{scene.run_id}" if scene.key.direction is Direction.FORWARD else None,
-    )
-
-
-def _succeed(*, is_last: bool) -> Callable[[Connection, Scene], object]:
-    def call(connection: Connection, scene: Scene) -> object:
-        return transitions.succeed_step(
-            connection,
-            scene.claim,
-            output={"charge": 1},
-            following=None if is_last else describe_next(scene.claim, "book"),
-            operator_state="step_1_done",
-            resend_seconds=60,
-        )
-
-    return call
-
-
-def _skip(*, is_last: bool) -> Callable[[Connection, Scene], object]:
-    def call(connection: Connection, scene: Scene) -> object:
-        return transitions.skip_step(
-            connection,
-            scene.claim,
-            reason="nothing to charge",
-            following=None if is_last else describe_next(scene.claim, "book"),
-            operator_state="step_1_skipped",
-            resend_seconds=60,
-        )
-
-    return call
-
-
-def _pass_failed(*, is_last: bool) -> Callable[[Connection, Scene], object]:
-    def call(connection: Connection, scene: Scene) -> object:
-        return transitions.pass_failed_step(
-            connection,
-            scene.claim,
-            error=ERROR,
-            reason="ValueError: this attempt",
-            following=None if is_last else describe_next(scene.claim, "book"),
-            operator_state="step_1_failed",
-            resend_seconds=60,
-        )
-
-    return call
-
-
-def _fail(connection: Connection, scene: Scene) -> object:
-    return transitions.fail_step(connection, scene.claim, error=ERROR, reason="ValueError: this attempt")
-
-
-def _schedule_retry(connection: Connection, scene: Scene) -> object:
-    return transitions.schedule_retry(
-        connection,
-        scene.claim,
-        error=ERROR,
-        reason="ValueError: this attempt",
-        delay_seconds=10,
-        resend_seconds=60,
-    )
-
-
-def _release(connection: Connection, scene: Scene) -> object:
-    return transitions.release_claim(connection, scene.key, token=scene.claim.token, reason="the claim expired")
-
-
-def _doubt(connection: Connection, scene: Scene) -> object:
-    return transitions.doubt_step(connection, scene.key, token=scene.claim.token, reason="the claim expired")
-
-
-def _succeed_compensation(connection: Connection, scene: Scene) -> object:
-    return transitions.succeed_compensation(
-        connection, scene.claim, output={"refund": 1}, operator_state="step_1_undone"
-    )
-
-
-def _skip_compensation(connection: Connection, scene: Scene) -> object:
-    return transitions.skip_compensation(
-        connection, scene.claim, reason="nothing to refund", operator_state="step_1_undone"
-    )
-
-
-def _ready(connection: Connection, scene: Scene) -> object:
-    return transitions.ready_step(connection, scene.key, resend_seconds=60)
-
-
-def _undo(connection: Connection, scene: Scene) -> object:
-    return transitions.undo_step(connection, scene.key)
 
 
 _ENDED: Final = frozenset({"state", "claim_expires_at", "sweep_at"})
@@ -215,7 +74,7 @@ _CLOSED: Final = _WENT_ON | {"state", "finished_at"}
 WALKS: Final = {
     "claim_step": Walk(
         arrow="claim_step",
-        call=_claim,
+        call=walking.walk_claim,
         target=StepState.RUNNING,
         step_columns=frozenset({"state", "attempt", "claim_token", "claim_expires_at", "sweep_at"}),
         of_source={
@@ -226,7 +85,7 @@ WALKS: Final = {
     ),
     "succeed_step": Walk(
         arrow="succeed_step",
-        call=_succeed(is_last=False),
+        call=walking.walk_succeed(is_last=False),
         target=StepState.SUCCEEDED,
         step_columns=_FINISHED | {"output", "error"},
         run_columns=_WENT_ON | {"last_successful_step"},
@@ -236,7 +95,7 @@ WALKS: Final = {
     ),
     "succeed_step, the last": Walk(
         arrow="succeed_step",
-        call=_succeed(is_last=True),
+        call=walking.walk_succeed(is_last=True),
         target=StepState.SUCCEEDED,
         step_columns=_FINISHED | {"output", "error"},
         run_columns=_CLOSED | {"last_successful_step", "output"},
@@ -245,7 +104,7 @@ WALKS: Final = {
     ),
     "skip_step": Walk(
         arrow="skip_step",
-        call=_skip(is_last=False),
+        call=walking.walk_skip(is_last=False),
         target=StepState.SKIPPED,
         step_columns=_FINISHED | {"exclusive_key"},
         run_columns=_WENT_ON,
@@ -255,7 +114,7 @@ WALKS: Final = {
     ),
     "skip_step, the last": Walk(
         arrow="skip_step",
-        call=_skip(is_last=True),
+        call=walking.walk_skip(is_last=True),
         target=StepState.SKIPPED,
         step_columns=_FINISHED | {"exclusive_key"},
         run_columns=_CLOSED,
@@ -264,7 +123,7 @@ WALKS: Final = {
     ),
     "pass_failed_step": Walk(
         arrow="fail_step",
-        call=_pass_failed(is_last=False),
+        call=walking.walk_pass_failed(is_last=False),
         target=StepState.FAILED,
         step_columns=_FINISHED | {"error", "exclusive_key"},
         run_columns=_WENT_ON | {"error_summary"},
@@ -274,7 +133,7 @@ WALKS: Final = {
     ),
     "pass_failed_step, the last": Walk(
         arrow="fail_step",
-        call=_pass_failed(is_last=True),
+        call=walking.walk_pass_failed(is_last=True),
         target=StepState.FAILED,
         step_columns=_FINISHED | {"error", "exclusive_key"},
         run_columns=_CLOSED | {"error_summary"},
@@ -283,7 +142,7 @@ WALKS: Final = {
     ),
     "fail_step": Walk(
         arrow="fail_step",
-        call=_fail,
+        call=walking.walk_fail,
         target=StepState.FAILED,
         step_columns=_FINISHED | {"error", "exclusive_key"},
         run_columns=_COUNTED,
@@ -291,7 +150,7 @@ WALKS: Final = {
     ),
     "schedule_retry": Walk(
         arrow="schedule_retry",
-        call=_schedule_retry,
+        call=walking.walk_schedule_retry,
         target=StepState.RETRY_SCHEDULED,
         step_columns=_ENDED | {"error", "next_retry_at", "sends"},
         run_columns=_COUNTED | {"next_retry_at", "error_summary"},
@@ -299,23 +158,38 @@ WALKS: Final = {
     ),
     "release_claim": Walk(
         arrow="release_claim",
-        call=_release,
+        call=walking.walk_release,
         target=StepState.READY,
         step_columns=_ENDED | {"claim_token", "lost_attempts", "error"},
         run_columns=_COUNTED,
         events=(Event.CLAIM_RELEASED,),
     ),
+    "release_uncalled": Walk(
+        arrow="release_claim",
+        call=walking.walk_release_uncalled,
+        target=StepState.READY,
+        step_columns=_ENDED | {"claim_token", "attempt"},
+        events=(Event.CLAIM_RELEASED,),
+    ),
+    "hold_step": Walk(
+        arrow="hold_step",
+        call=walking.walk_hold,
+        target=StepState.PENDING,
+        step_columns=frozenset({"state", "sweep_at"}),
+        of_source={StepState.RETRY_SCHEDULED: (frozenset({"next_retry_at"}), frozenset())},
+        events=(Event.STEP_HELD,),
+    ),
     "doubt_step": Walk(
         arrow="doubt_step",
-        call=_doubt,
+        call=walking.walk_doubt,
         target=StepState.IN_DOUBT,
         step_columns=_ENDED | {"claim_token", "lost_attempts", "error"},
-        run_columns=_COUNTED | {"error_summary"},
+        run_columns=_WENT_ON | {"error_summary"},
         events=(Event.STEP_IN_DOUBT,),
     ),
     "succeed_compensation": Walk(
         arrow="succeed_step",
-        call=_succeed_compensation,
+        call=walking.walk_succeed_compensation,
         target=StepState.SUCCEEDED,
         step_columns=_FINISHED | {"output", "error"},
         run_columns=_WENT_ON,
@@ -324,23 +198,126 @@ WALKS: Final = {
     ),
     "skip_compensation": Walk(
         arrow="skip_step",
-        call=_skip_compensation,
+        call=walking.walk_skip_compensation,
         target=StepState.SKIPPED,
         step_columns=_FINISHED,
         run_columns=_WENT_ON,
         events=(Event.STEP_SKIPPED,),
         directions=COMPENSATION,
     ),
+    "answer_question": Walk(
+        arrow="succeed_step",
+        call=walking.walk_answer,
+        target=StepState.SUCCEEDED,
+        step_columns=_FINISHED | {"output", "error"},
+        events=(Event.QUESTION_ANSWERED,),
+        directions=RECONCILE | VERIFY,
+    ),
+    "verify_step": Walk(
+        arrow="succeed_step",
+        call=walking.walk_verify(is_last=False),
+        target=StepState.SUCCEEDED,
+        step_columns=_FINISHED | {"output", "error"},
+        run_columns=frozenset({"updated_at", "operator_state", "last_successful_step"}),
+        events=(Event.QUESTION_ANSWERED, Event.STEP_READY),
+        new_rows=1,
+        directions=VERIFY,
+    ),
+    "verify_step, the last": Walk(
+        arrow="succeed_step",
+        call=walking.walk_verify(is_last=True),
+        target=StepState.SUCCEEDED,
+        step_columns=_FINISHED | {"output", "error"},
+        run_columns=frozenset(
+            {"updated_at", "operator_state", "last_successful_step", "state", "finished_at", "output"}
+        ),
+        events=(Event.QUESTION_ANSWERED, Event.RUN_SUCCEEDED),
+        directions=VERIFY,
+    ),
+    "confirm_step": Walk(
+        arrow="confirm_step",
+        call=walking.walk_confirm(is_last=False),
+        target=StepState.SUCCEEDED,
+        step_columns=frozenset({"state", "finished_at", "output", "error"}),
+        run_columns=frozenset({"updated_at", "operator_state", "last_successful_step"}),
+        events=(Event.STEP_SUCCEEDED, Event.STEP_READY),
+        new_rows=1,
+        directions=FORWARD,
+    ),
+    "confirm_step, the last": Walk(
+        arrow="confirm_step",
+        call=walking.walk_confirm(is_last=True),
+        target=StepState.SUCCEEDED,
+        step_columns=frozenset({"state", "finished_at", "output", "error"}),
+        run_columns=frozenset(
+            {"updated_at", "operator_state", "last_successful_step", "state", "finished_at", "output"}
+        ),
+        events=(Event.STEP_SUCCEEDED, Event.RUN_SUCCEEDED),
+        directions=FORWARD,
+    ),
+    "clear_doubt": Walk(
+        arrow="clear_doubt",
+        call=walking.walk_clear,
+        target=StepState.READY,
+        step_columns=frozenset({"state", "sends", "sweep_at", "dispatched_at", "task_id"}),
+        run_columns=frozenset({"updated_at", "operator_state"}),
+        events=(Event.DOUBT_CLEARED,),
+        directions=FORWARD,
+    ),
+    "ask_question": Walk(
+        arrow="ask_question",
+        call=walking.walk_ask_again,
+        target=StepState.READY,
+        step_columns=frozenset(
+            {
+                "state",
+                "attempt",
+                "start_order",
+                "idempotency_key",
+                "claim_token",
+                "task_id",
+                "error",
+                "sends",
+                "sweep_at",
+                "dispatched_at",
+                "started_at",
+            }
+        ),
+        of_source={
+            StepState.RUNNING: (frozenset({"claim_expires_at"}), frozenset()),
+            StepState.RETRY_SCHEDULED: (frozenset({"next_retry_at"}), frozenset()),
+            StepState.SUCCEEDED: (frozenset({"finished_at"}), frozenset()),
+            StepState.FAILED: (frozenset({"finished_at"}), frozenset()),
+        },
+        events=(Event.QUESTION_ASKED,),
+        directions=RECONCILE,
+    ),
+    "drop_compensation": Walk(
+        arrow="drop_compensation",
+        call=walking.walk_drop,
+        target=StepState.SKIPPED,
+        step_columns=frozenset({"state", "finished_at"}),
+        events=(Event.STEP_SKIPPED,),
+        directions=COMPENSATION,
+    ),
+    "end_wait": Walk(
+        arrow="end_wait",
+        call=walking.walk_end_wait,
+        target=StepState.READY,
+        step_columns=frozenset({"state", "sweep_at"}),
+        events=(Event.WAIT_ENDED,),
+        directions=COMPENSATION | RECONCILE,
+    ),
     "ready_step": Walk(
         arrow="ready_step",
-        call=_ready,
+        call=walking.walk_ready,
         target=StepState.READY,
         step_columns=frozenset({"state", "sends", "sweep_at", "dispatched_at"}),
         events=(Event.STEP_READY,),
     ),
     "undo_step": Walk(
         arrow="undo_step",
-        call=_undo,
+        call=walking.walk_undo,
         target=StepState.UNDONE,
         step_columns=frozenset({"state", "exclusive_key"}),
         events=(Event.STEP_UNDONE,),

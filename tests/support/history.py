@@ -19,6 +19,13 @@ STEP_STATES = {
     Event.CLAIM_RELEASED: StepState.READY,
     Event.STEP_IN_DOUBT: StepState.IN_DOUBT,
     Event.STEP_UNDONE: StepState.UNDONE,
+    Event.QUESTION_PLANNED: StepState.PENDING,
+    Event.QUESTION_ASKED: StepState.READY,
+    Event.QUESTION_ANSWERED: StepState.SUCCEEDED,
+    Event.DOUBT_CLEARED: StepState.READY,
+    Event.WAIT_STARTED: StepState.WAITING,
+    Event.STEP_HELD: StepState.PENDING,
+    Event.WAIT_ENDED: StepState.READY,
 }
 RUN_STATES = {
     Event.RUN_CREATED: RunState.PENDING,
@@ -33,7 +40,12 @@ RUN_STATES = {
 def arrows_of(subject: str) -> set[tuple[str, str]]:
     """Return the legal changes of state of a run or a step; a row that is new comes from the empty state."""
     arrows = [arrow for arrow in TRANSITIONS.values() if arrow.subject == subject]
-    return {(source, target) for arrow in arrows for source in arrow.sources or {""} for target in arrow.targets}
+    return {
+        (source, target)
+        for arrow in arrows
+        for source in {*arrow.sources, *([""] if arrow.creates else [])}
+        for target in arrow.targets
+    }
 
 
 STEP_ARROWS = arrows_of("step")

@@ -14,11 +14,17 @@ from backout.ledger import queries, transitions
 from backout.ledger.models import metadata, run, step
 from backout.ledger.records import Claim, RunFacts, RunRecord, StepKey, StepRecord
 from backout.ledger.session import Ledger
-from backout.ledger.transitions import NewRun, NextStep
+from backout.ledger.transitions import NewRun, NextStep, Onward
 from backout.states import FINAL_RUN_STATES, Direction, RollbackOutcome, RunState, StepState
 
-DATABASES: Final = ("postgresql", "sqlite")
+DATABASES: Final = ("postgresql", "sqlite", "mariadb")
+"""Tests on MariaDB are not collected where there is none; see `tests/conftest.py`."""
+ENGINE_DATABASES: Final = DATABASES[:2]
+"""For the tests with real workers, which take long: what depends on the database has a test on all of them."""
 on_postgresql: Final = pytest.mark.parametrize("ledger", ["postgresql"], indirect=True)
+on_mariadb: Final = pytest.mark.parametrize("ledger", ["mariadb"], indirect=True)
+on_servers: Final = pytest.mark.parametrize("ledger", ["postgresql", "mariadb"], indirect=True)
+on_each_stack: Final = pytest.mark.parametrize("stack", DATABASES, indirect=True)
 on_sqlite: Final = pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
 
 RESEND_SECONDS: Final = 60.0
@@ -107,15 +113,28 @@ def succeed(ledger: Ledger, claimed: Claim, *, output: Any = None, next_name: st
             connection,
             claimed,
             output=output,
-            following=describe_next(claimed, next_name) if next_name else None,
-            operator_state=f"{claimed.step}_done",
-            resend_seconds=RESEND_SECONDS,
+            onward=describe_onward(claimed, next_name),
         )
+
+
+def describe_onward(claimed: Claim, next_name: str | None) -> Onward:
+    """Return what comes after the claimed step: a step of this name, or the end of the run."""
+    return Onward(
+        following=describe_next(claimed, next_name) if next_name else None,
+        operator_state=f"{claimed.step}_done",
+        resend_seconds=RESEND_SECONDS,
+    )
 
 
 def describe_next(claimed: Claim, name: str) -> NextStep:
     """Return the step that follows the claimed one."""
-    return NextStep(name=name, idempotency_key=f"{claimed.key.run_id}:{name}", task_id=new_task_id())
+    return NextStep(
+        name=name,
+        position=claimed.key.position + 1,
+        direction=Direction.FORWARD,
+        idempotency_key=f"{claimed.key.run_id}:{name}",
+        task_id=new_task_id(),
+    )
 
 
 def retry_later(
@@ -142,7 +161,13 @@ def release(ledger: Ledger, claimed: Claim) -> bool:
 def doubt(ledger: Ledger, claimed: Claim) -> bool:
     """End an attempt whose effect may exist."""
     with ledger.transaction() as connection:
-        return transitions.doubt_step(connection, claimed.key, token=claimed.token, reason="the claim expired")
+        return transitions.doubt_step(
+            connection,
+            claimed.key,
+            token=claimed.token,
+            reason="the claim expired",
+            operator_state="in_doubt",
+        )
 
 
 def read_run(ledger: Ledger, run_id: RunId) -> RunRecord:
@@ -212,7 +237,7 @@ def put_step(connection: Connection, key: StepKey, *, state: StepState, **overri
 
 def step_values(key: StepKey, state: StepState) -> dict[str, Any]:
     """Return the columns of a row as the arrows that lead to this state would have left them."""
-    fresh = state in (StepState.PENDING, StepState.READY, StepState.KEPT)
+    fresh = state in (StepState.PENDING, StepState.READY, StepState.WAITING, StepState.KEPT)
     running = state is StepState.RUNNING
     due = running or state in (StepState.READY, StepState.RETRY_SCHEDULED)
     return {
@@ -233,7 +258,7 @@ def step_values(key: StepKey, state: StepState) -> dict[str, Any]:
         "error": None if fresh else {"type": "builtins.OSError", "message": "the attempt before"},
         "next_retry_at": LONG_AGO if state is StepState.RETRY_SCHEDULED else None,
         "sends": 0,
-        "sweep_at": LATER if due else None,
+        "sweep_at": LONG_AGO if state is StepState.WAITING else LATER if due else None,
         "dispatched_at": None if state is StepState.PENDING else LONG_AGO,
         "started_at": None if fresh else LONG_AGO,
         "finished_at": LONG_AGO if state.is_finished else None,
@@ -242,7 +267,13 @@ def step_values(key: StepKey, state: StepState) -> dict[str, Any]:
 
 def token_of(key: StepKey) -> ClaimToken:
     """Return the token under which `put_step` lets a row run: made from its key, so that tests need not carry it."""
-    return ClaimToken(f"{key.run_id[:-4]}{key.position:02d}{'f0' if key.direction is Direction.FORWARD else 'c0'}")
+    kind = {
+        Direction.FORWARD: "f0",
+        Direction.COMPENSATION: "c0",
+        Direction.RECONCILE: "e0",
+        Direction.VERIFY: "d0",
+    }[key.direction]
+    return ClaimToken(f"{key.run_id[:-4]}{key.position:02d}{kind}")
 
 
 def claim_of(key: StepKey) -> Claim:

@@ -1,25 +1,34 @@
-"""A process that starts a server and then hangs, to be killed: `python -m tests.support.owner broker|postgres [fork]`.
+"""A process that starts a server and then hangs, to be killed: `python -m tests.support.owner SERVER [fork]`.
 
-Prints one line of JSON when the server is up. With `fork` it has forked a child that holds its open files and lives on.
+SERVER is `broker`, `postgres`, `mariadb` or `rabbitmq`. Prints one line of JSON when the server is up. With `fork` it
+has forked a child that holds its open files and lives on.
 """
 
 import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 
 from backout.testing.servers import Broker, ServerSource, start_broker
+from backout.testing.servers.mariadb import MariaDB, start_mariadb
 from backout.testing.servers.postgres import Postgres, start_postgres
+from backout.testing.servers.rabbitmq import RabbitMQ, start_rabbitmq
 
 SOURCES = (ServerSource.MACHINE, ServerSource.WHEEL)
+STARTERS: dict[str, Callable[[], AbstractContextManager[Broker | Postgres | MariaDB | RabbitMQ]]] = {
+    "broker": partial(start_broker, sources=SOURCES),
+    "postgres": partial(start_postgres, sources=SOURCES),
+    "mariadb": partial(start_mariadb, sources=SOURCES),
+    "rabbitmq": partial(start_rabbitmq, sources=SOURCES),
+}
 
 
 def main() -> None:
     """Start the server named on the command line and wait for the end."""
-    starting: AbstractContextManager[Broker | Postgres]
-    starting = start_broker(sources=SOURCES) if sys.argv[1] == "broker" else start_postgres(sources=SOURCES)
-    with starting as server:
+    with STARTERS[sys.argv[1]]() as server:
         facts = {
             "pid": server.pid,
             "guardian_pid": server.guardian_pid,

@@ -1,6 +1,7 @@
 """What the operating system says about processes."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -29,3 +30,12 @@ def is_running(pid: int) -> bool:
 def wait_until_gone(pid: int, what: str) -> None:
     """Wait for the end of a process."""
     wait_until(lambda: not is_running(pid), GONE_TIMEOUT_SECONDS, f"{what} ({pid}) has ended")
+
+
+def find_children(parent: int) -> dict[int, str]:
+    """Return the processes that a process has started: id to command line."""
+    listed = subprocess.run(
+        ["ps", "-A", "-ww", "-o", "pid=,ppid=,command="], capture_output=True, text=True, check=True
+    ).stdout
+    rows = [line.split(None, 2) for line in listed.splitlines()]
+    return {int(row[0]): row[-1] for row in rows if int(row[1]) == parent}

@@ -3,12 +3,13 @@
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from backout.identifiers import RunId, TaskId, new_claim_token, new_run_id, new_task_id
 from backout.ledger import transitions
 from backout.ledger.records import Claim, StepKey
 from backout.ledger.session import Ledger
-from backout.ledger.transitions import NewCompensation, NewRun, NextStep
+from backout.ledger.transitions import NewCompensation, NewRun, NextStep, Onward
 from backout.pipelines.contract import (
     Backoff,
     CompensationContract,
@@ -16,11 +17,17 @@ from backout.pipelines.contract import (
     OnCompensationFailure,
     OnFailure,
     Plan,
+    QuestionContract,
     RecoveryKind,
     RetryRule,
     StepContract,
 )
 from backout.states import Direction, ReviewReason, RollbackOutcome, StepState
+
+
+def question(task: str, **values: Any) -> QuestionContract:
+    """Return how a reconcile or verify function is asked."""
+    return QuestionContract(task=task, retry=retry_rule(), timeout_seconds=60.0, **values)
 
 
 def retry_rule(limit: int = 5, **values: object) -> RetryRule:
@@ -66,7 +73,7 @@ ORDER_PLAN = Plan(
     steps=(
         contract("check_address", effect=Effect.READ, recovery=RecoveryKind.NOTHING_TO_UNDO, idempotent=True),
         contract("reserve_stock", **undoing("release the stock")),
-        contract("charge_card", **undoing("refund the charge"), reconcile_task="shop.pipelines.find_charge"),
+        contract("charge_card", **undoing("refund the charge"), reconcile=question("shop.pipelines.find_charge")),
         contract("book_courier", **undoing("cancel the courier"), retry=retry_rule(2)),
         contract("send_receipt", effect=Effect.NOTIFY, on_failure=OnFailure.CONTINUE),
     ),
@@ -135,9 +142,11 @@ class RecordedRun:
                     connection,
                     claim,
                     output={"step": name},
-                    following=self._next(following),
-                    operator_state=self.plan.steps[claim.key.position].done,
-                    resend_seconds=60,
+                    onward=Onward(
+                        following=self._next(following),
+                        operator_state=self.plan.steps[claim.key.position].done,
+                        resend_seconds=60,
+                    ),
                 )
 
     def retry(self, step: str, message: str, *, attempt: int = 1, delay_seconds: float = 0.0) -> None:
@@ -199,7 +208,12 @@ class RecordedRun:
         claim = self.claim(step)
         with self.ledger.transaction() as connection:
             assert transitions.doubt_step(
-                connection, claim.key, token=claim.token, reason="its worker was killed", actor="sweeper"
+                connection,
+                claim.key,
+                token=claim.token,
+                reason="its worker was killed",
+                actor="sweeper",
+                operator_state=f"{step}_in_doubt",
             )
             transitions.review_run(
                 connection,
@@ -231,7 +245,13 @@ class RecordedRun:
     def _next(self, following: StepContract | None) -> NextStep | None:
         if following is None:
             return None
-        return NextStep(name=following.name, idempotency_key=f"{self.id}:{following.name}", task_id=new_task_id())
+        return NextStep(
+            name=following.name,
+            position=self.plan.position_of(following.name),
+            direction=Direction.FORWARD,
+            idempotency_key=f"{self.id}:{following.name}",
+            task_id=new_task_id(),
+        )
 
     def _plan_rollback(self, names: list[str]) -> list[NewCompensation]:
         states = {RecoveryKind.KEEP: StepState.KEPT, RecoveryKind.NOTHING_TO_UNDO: StepState.SKIPPED}

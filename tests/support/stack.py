@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import subprocess
 import sys
-import uuid
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import redis
 from celery import Celery
 from celery._state import _set_current_app, _tls
 from sqlalchemy import Engine, Row, create_engine, select
@@ -28,15 +26,18 @@ from backout.pipelines.message import StepMessage
 from backout.tasks.dispatch import send_step
 from backout.tasks.runtime import forget_runtime, runtime_of
 from backout.testing.servers import Broker
+from backout.testing.servers.rabbitmq import RabbitMQ
 from tests.support.apps import names
 from tests.support.apps.making import make_app
 from tests.support.apps.outside import Outside
 from tests.support.apps.pipelines import Job
+from tests.support.corners import Message, make_corner
 from tests.support.waiting import wait_until
 from tests.support.worker import ROOT, Worker
 
 SHOP = "tests.support.apps.shop"
 SETTLE_SECONDS = 30.0
+SUPERVISOR_SECONDS = 0.2
 FORWARD = Direction.FORWARD
 COMPENSATION = Direction.COMPENSATION
 
@@ -47,33 +48,37 @@ class Stack:
     """A broker's corner, a ledger, an outside world, and the workers that a test starts on them.
 
     Args:
-        broker: shared with others; all keys of this stack have a prefix of their own.
+        broker: shared with others; the stack keeps to a corner of its own.
         ledger_url: of a database without tables, or with the right ones.
         folder: empty.
-        visibility_seconds: after this the broker delivers an unacknowledged message again.
+        visibility_seconds: after this Redis delivers an unacknowledged message again.
+        queue_arguments: of the default queue on RabbitMQ.
+        settings: of Celery and backout, beside the corner's and the tests' own; JSON.
     """
 
-    def __init__(self, broker: Broker, ledger_url: str, folder: Path, *, visibility_seconds: int = 3600) -> None:
+    def __init__(
+        self,
+        broker: Broker | RabbitMQ,
+        ledger_url: str,
+        folder: Path,
+        *,
+        visibility_seconds: int = 3600,
+        queue_arguments: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
         self.broker = broker
         self.ledger_url = ledger_url
         self.folder = folder
-        self.prefix = f"backout-test-{uuid.uuid4().hex}:"
         self.world = Outside(folder / "outside")
         self.workers: list[Worker] = []
-        transport = {
-            "global_keyprefix": self.prefix,
-            "visibility_timeout": visibility_seconds,
-            "unacked_restore_interval": 1,
-            "unacked_restore_throttle": 1,
-        }
+        self.corner = make_corner(broker, visibility_seconds=visibility_seconds, queue_arguments=queue_arguments)
         self.environment = {
-            names.BROKER: broker.url,
-            names.TRANSPORT: json.dumps(transport),
+            names.BROKER: self.corner.url,
+            names.CELERY: json.dumps({**self.corner.settings, **(settings or {})}),
             names.LEDGER: ledger_url,
             names.OUTSIDE: str(self.world.folder),
         }
         self.app: Celery = make_app("client", self.environment)
-        self.redis = redis.Redis.from_url(broker.client_url)
         self.engine: Engine = create_engine(ledger_url, connect_args={"timeout": 30} if "sqlite" in ledger_url else {})
 
     def migrate(self) -> None:
@@ -85,12 +90,33 @@ class Stack:
     ) -> Worker:
         """Start a worker with a pool of two processes, unless the options say otherwise, and wait until it is ready."""
         log = self.folder / f"worker-{len(self.workers) + 1}.log"
-        defaults = () if "--pool" in options else ("--pool", "prefork", "--concurrency", "2")
-        worker = Worker(app, *defaults, *options, environment={**self.environment, **(environment or {})}, log=log)
+        pool = () if "--pool" in options else ("--pool", "prefork", "--concurrency", "2")
+        # RabbitMQ refuses a second worker of the same name, which another stack's would be.
+        name = ("--hostname", f"{log.stem}-{self.folder.name}@%h")
+        worker = Worker(app, *pool, *name, *options, environment={**self.environment, **(environment or {})}, log=log)
         self.workers.append(worker)
         if wait:
             worker.wait_until_ready()
         return worker
+
+    @contextmanager
+    def supervised_worker(self, *options: str) -> Iterator[None]:
+        """Keep a worker inside the block: one that ends is followed by another, as under systemd or Kubernetes."""
+        self.start_worker(*options)
+        should_stop = threading.Event()
+
+        def supervise() -> None:
+            while not should_stop.wait(SUPERVISOR_SECONDS):
+                if self.workers[-1].has_ended:
+                    self.start_worker(*options, wait=False)
+
+        supervisor = threading.Thread(target=supervise, daemon=True)
+        supervisor.start()
+        try:
+            yield
+        finally:
+            should_stop.set()
+            supervisor.join()
 
     def close(self) -> None:
         """Kill the workers and let go of everything."""
@@ -100,9 +126,7 @@ class Stack:
         self.engine.dispose()
         self.app.pool.force_close_all()
         self.app.close()
-        with self.redis:
-            for key in self.redis.scan_iter(f"{self.prefix}*"):
-                self.redis.delete(key)
+        self.corner.close()
 
     @contextmanager
     def as_current(self) -> Iterator[None]:
@@ -179,6 +203,10 @@ class Stack:
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.story(handle)}") from None
 
+    def is_settled(self, handle: RunHandle) -> bool:
+        """Tell whether the engine does nothing more by itself for the run."""
+        return handle.status().state.is_settled
+
     def run(self, pipeline: Pipeline, script: Script | None = None, **options: Any) -> tuple[RunHandle, RunRecord]:
         """Enqueue a run and wait until it is settled."""
         handle = self.start(pipeline, script, **options)
@@ -209,27 +237,19 @@ class Stack:
 
     def messages(self, queue: str = "celery", *, run_id: str | None = None) -> list[Message]:
         """Return the messages that wait in a queue and have not been delivered, oldest first; all or of one run."""
-        raw = [text for key in self._keys(queue) for text in reversed(self.redis.lrange(key, 0, -1))]
-        return [found for text in raw if (found := Message(json.loads(text))).run_id == run_id or run_id is None]
+        return [found for found in self.corner.messages(queue) if found.run_id == run_id or run_id is None]
 
     def lose_messages(self, queue: str = "celery") -> None:
         """Remove all messages that wait in a queue, as a broker that failed over would."""
-        self.redis.delete(*self._keys(queue))
+        self.corner.lose_messages(queue)
 
     def unacknowledged(self, *, run_id: str | None = None) -> list[Message]:
         """Return the messages that were delivered and are not acknowledged yet; all or of one run."""
-        raw = list(self.redis.hvals(f"{self.prefix}unacked"))
-        return [found for text in raw if (found := Message(json.loads(text)[0])).run_id == run_id or run_id is None]
+        return [found for found in self.corner.unacknowledged() if found.run_id == run_id or run_id is None]
 
     def copy_messages(self, copies: int, queue: str = "celery") -> None:
         """Put each message that waits in a queue there several times."""
-        for key in self._keys(queue):
-            for raw in self.redis.lrange(key, 0, -1):
-                self.redis.lpush(key, *[raw] * (copies - 1))
-
-    def _keys(self, queue: str) -> list[str]:
-        # Kombu keeps a list for each step of priority.
-        return [f"{self.prefix}{queue}{step}" for step in ("", "\x06\x163", "\x06\x166", "\x06\x169")]
+        self.corner.copy_messages(copies, queue)
 
     def send_step(self, pipeline: Pipeline, row: StepRecord) -> None:
         """Send the message of a step row once more, whatever state it is in."""
@@ -244,25 +264,4 @@ class Stack:
 
     def wait_until_idle(self) -> None:
         """Wait until no message waits for the workers, and none that was delivered is being worked on."""
-        wait_until(lambda: not self.messages() and not self.unacknowledged(), SETTLE_SECONDS, "all messages are done")
-
-
-class Message:
-    """A Celery message as it stands in the broker."""
-
-    def __init__(self, stored: dict[str, Any]) -> None:
-        self.stored = stored
-        self.headers: dict[str, Any] = stored["headers"]
-        self.properties: dict[str, Any] = stored["properties"]
-        self.task: str = self.headers["task"]
-        self.run_id: str = self.headers["root_id"]
-        arguments, keywords, embedded = json.loads(base64.b64decode(stored["body"]))
-        self.arguments: list[Any] = arguments
-        self.keywords: dict[str, Any] = keywords
-        self.chain: list[dict[str, Any]] = embedded["chain"] or []
-        """The links that follow, last one first."""
-
-    @property
-    def size_bytes(self) -> int:
-        """What the broker stores."""
-        return len(json.dumps(self.stored))
+        wait_until(self.corner.is_idle, SETTLE_SECONDS, "all messages are done")

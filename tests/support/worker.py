@@ -16,7 +16,7 @@ from tests.support.waiting import wait_until
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 30.0
 STOP_SECONDS = 30.0
-LOG_LINES = 40
+LOG_LINES = 60
 OPTIONS = ("--without-mingle", "--without-gossip")
 """Talk between workers that only makes them start later."""
 
@@ -40,7 +40,10 @@ class Worker:
 
     def wait_until_ready(self) -> None:
         """Wait until it takes messages; fail with its log if it ends instead."""
-        wait_until(lambda: self._ready.exists() or self.has_ended, START_SECONDS, f"the worker is ready\n{self.log}")
+        try:
+            wait_until(lambda: self._ready.exists() or self.has_ended, START_SECONDS, "the worker is ready")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.log}") from None
         assert not self.has_ended, f"the worker ended with {self.process.returncode}\n{self.log}"
 
     @property

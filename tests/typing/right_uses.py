@@ -101,6 +101,16 @@ def find_charge(order: Order, ctx: StepContext) -> Charge | NotDone | Unknown:
     return NotDone() if ctx.attempt > 1 else Unknown("the provider is away")
 
 
+@step(effect="read", retry=Retry(limit=1))
+def look_up(order: Order) -> Charge:
+    return Charge(id="ch-1")
+
+
+@look_up.reconcile(retry=Retry(limit=2), timeout=timedelta(seconds=5), queue="questions")
+def find_again(order: Order) -> Charge | NotDone:
+    return NotDone()
+
+
 @step
 def plain(order: Order) -> None:
     """A step without options."""
@@ -116,7 +126,7 @@ def publish_page(order: Order) -> str:
     return order.id
 
 
-@publish_page.verify
+@publish_page.verify(retry=Retry(limit=60, delay=5, backoff="constant"))
 def is_live(order: Order, page: str) -> bool:
     return bool(page)
 

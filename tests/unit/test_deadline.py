@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from types import FrameType
 
 import pytest
@@ -51,6 +52,23 @@ def test_main_thread_is_interrupted_when_its_time_is_up() -> None:
     with pytest.raises(StepTimedOut, match="charge_card did not answer"), time_limit(SHORT_SECONDS, timed_out):
         outlast(30)
     assert SHORT_SECONDS <= time.monotonic() - started < 20
+
+
+def test_function_that_swallows_its_timeout_is_interrupted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code that catches everything and tries once more does not outlive its time for long."""
+    monkeypatch.setattr("backout.tasks.deadline.AGAIN_SECONDS", SHORT_SECONDS)
+    swallowed = []
+
+    def try_for_ever() -> None:
+        for _ in range(3):
+            with suppress(StepTimedOut):
+                outlast(30)
+            swallowed.append("again")
+        outlast(30)
+
+    with pytest.raises(StepTimedOut), time_limit(SHORT_SECONDS, timed_out):
+        try_for_ever()
+    assert len(swallowed) == 3
 
 
 @pytest.mark.parametrize("error", [None, ValueError("broken"), KeyboardInterrupt()])

@@ -210,8 +210,10 @@ class TestCompanions:
         made.reconcile(find)
         made.verify(is_live)
         contract = made.contract()
-        assert contract.reconcile_task == f"{__name__}.find"
-        assert contract.verify_task == f"{__name__}.is_live"
+        assert contract.reconcile is not None
+        assert contract.verify is not None
+        assert contract.reconcile.task == f"{__name__}.find"
+        assert contract.verify.task == f"{__name__}.is_live"
 
     def test_a_companion_stays_an_ordinary_function(self) -> None:
         """A unit test calls the bare function."""
@@ -292,7 +294,7 @@ class TestOptions:
         assert (contract.done, contract.pending, contract.failed) == tuple(
             f"{contract.name}_{word}" for word in ("done", "pending", "failed")
         )
-        assert (contract.has_own_key, contract.reconcile_task, contract.verify_task) == (False, None, None)
+        assert (contract.has_own_key, contract.reconcile, contract.verify) == (False, None, None)
 
     @pytest.mark.parametrize(("keywords", "expected"), [({}, True), ({"idempotent": False}, False)])
     def test_a_read_may_be_run_again_unless_it_says_otherwise(self, keywords: Any, expected: bool) -> None:

@@ -22,7 +22,7 @@ from backout.pipelines.message import (
     read_message,
 )
 from backout.states import Direction
-from tests.support.runs import ORDER_PLAN, contract, undoing
+from tests.support.runs import ORDER_PLAN, contract, question, undoing
 
 TASK: Final = "shop.pipelines.charge_card"
 LONG: Final = Plan(pipeline="fulfil_order", steps=tuple(contract(f"step_{n:04d}") for n in range(1_000)))
@@ -45,7 +45,7 @@ def size_bytes(sent: StepMessage) -> int:
     return len(dump_json([sent.keywords(), sent.sending_options()]).encode())
 
 
-@pytest.mark.parametrize("direction", Direction)
+@pytest.mark.parametrize("direction", [Direction.FORWARD, Direction.COMPENSATION, Direction.RECONCILE])
 def test_text_for_people_is_a_mapping_that_flower_can_search(direction: Direction) -> None:
     """Flower parses the text as a literal and finds `kwargs:run=…`."""
     about = key(direction=direction)
@@ -96,16 +96,18 @@ def test_message_is_sent_under_the_task_of_its_direction() -> None:
 
 def test_compensation_of_a_step_that_has_none_is_an_error() -> None:
     """A message without a task to run it is never sent."""
-    with pytest.raises(LookupError, match="'check_address' has no compensation"):
-        direction_contract(ORDER_PLAN.steps[0], Direction.COMPENSATION)
+    for direction in (Direction.COMPENSATION, Direction.RECONCILE, Direction.VERIFY):
+        with pytest.raises(LookupError, match=f"'check_address' has no {direction} function"):
+            direction_contract(ORDER_PLAN.steps[0], direction)
 
 
 @pytest.mark.parametrize("direction", Direction)
 def test_users_options_are_passed_through(direction: Direction) -> None:
-    """Queue, priority and the like reach Celery unchanged, in either direction."""
+    """Queue, priority and the like reach Celery unchanged, in every direction."""
     options = {"queue": "slow", "priority": 3, "headers": {"tenant": "t-1"}}
-    plan = Plan(pipeline="p", steps=(contract("a", options=options, **undoing("undo", options=options)),))
-    sent = message(plan, key=key(0, direction)).sending_options()
+    asked = question("shop.find", options=options)
+    step = contract("a", options=options, **undoing("undo", options=options), reconcile=asked, verify=asked)
+    sent = message(Plan(pipeline="p", steps=(step,)), key=key(0, direction)).sending_options()
     assert {name: sent[name] for name in options} == options
 
 
@@ -141,7 +143,7 @@ keys = st.builds(
     run_id=st.builds(new_run_id),
     round=st.integers(1, 1_000),
     position=st.integers(0, 10_000),
-    direction=st.sampled_from(Direction),
+    direction=st.sampled_from([Direction.FORWARD, Direction.COMPENSATION]),
 )
 
 

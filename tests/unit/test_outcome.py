@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from billiard.exceptions import SoftTimeLimitExceeded
 
 from backout import (
     AskHuman,
@@ -254,3 +255,9 @@ def test_facts_of_an_error_that_cannot_be_printed_are_kept_all_the_same() -> Non
 def test_stored_facts_leave_out_what_is_empty(facts: dict[str, Any], stored: dict[str, str]) -> None:
     """The stored form has the keys that people and programs look for, and no empty ones."""
     assert ErrorFacts(**facts).as_json() == stored
+
+
+@pytest.mark.parametrize(("is_idempotent", "outcome"), [(False, Lost), (True, RetryLater)])
+def test_celerys_own_soft_limit_is_a_timeout_too(is_idempotent: bool, outcome: type[Outcome]) -> None:
+    """R8: whoever has set it, it cuts a function off in the middle."""
+    assert isinstance(outcome_of(SoftTimeLimitExceeded(), is_idempotent=is_idempotent), outcome)

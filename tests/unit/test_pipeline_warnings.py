@@ -6,7 +6,7 @@ from backout.cli.render.contracts import draw_pipeline, draw_warnings, say_retry
 from backout.pipelines.contract import Backoff, Effect, OnFailure, Plan, RecoveryKind, RetryRule, StepContract
 from backout.pipelines.warnings import WarningCode, find_warnings
 from tests.support.pictures import printed
-from tests.support.runs import ORDER_PLAN, contract, retry_rule, undoing
+from tests.support.runs import ORDER_PLAN, contract, question, retry_rule, undoing
 
 
 def plan(*steps: StepContract) -> Plan:
@@ -23,14 +23,15 @@ def test_write_that_nobody_can_reconcile_is_warned_of() -> None:
 @pytest.mark.parametrize("effect", [Effect.WRITE, Effect.NOTIFY, Effect.PUBLISH])
 def test_every_effect_outside_can_be_in_doubt(effect: Effect) -> None:
     """A customer who is told twice is an effect too."""
-    assert len(find_warnings(plan(contract("tell", effect=effect)))) == 1
+    codes = [warning.code for warning in find_warnings(plan(contract("tell", effect=effect)))]
+    assert codes.count(WarningCode.DOUBT_ASKS_PERSON) == 1
 
 
 @pytest.mark.parametrize(
     "safe",
     [
         contract("step", idempotent=True),
-        contract("step", reconcile_task="shop.find"),
+        contract("step", reconcile=question("shop.find")),
         contract("step", effect=Effect.READ, recovery=RecoveryKind.NOTHING_TO_UNDO),
     ],
     ids=["idempotent", "reconciled", "read"],
@@ -38,6 +39,15 @@ def test_every_effect_outside_can_be_in_doubt(effect: Effect) -> None:
 def test_step_that_can_be_run_again_is_not_warned_of(safe: StepContract) -> None:
     """Each of the three is enough."""
     assert find_warnings(plan(safe)) == ()
+
+
+def test_what_is_published_and_not_looked_at_is_warned_of() -> None:
+    """Done and seen live are two acceptances."""
+    page = contract("page", effect=Effect.PUBLISH, idempotent=True, **undoing("take it down"))
+    [warning] = find_warnings(plan(page))
+    assert (warning.code, warning.step) == (WarningCode.PUBLISHED_UNSEEN, "page")
+    seen = contract("page", effect=Effect.PUBLISH, idempotent=True, verify=question("shop.see"), **undoing("take down"))
+    assert find_warnings(plan(seen)) == ()
 
 
 def test_step_that_may_fail_after_an_irreversible_one_is_warned_of() -> None:

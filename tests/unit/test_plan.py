@@ -22,6 +22,7 @@ from backout.pipelines.contract import (
     OnCompensationFailure,
     OnFailure,
     Plan,
+    QuestionContract,
     RecoveryKind,
     RetryRule,
     StepContract,
@@ -50,6 +51,7 @@ compensations = st.builds(
     idempotent=st.booleans(),
     options=options,
 )
+questions = st.builds(QuestionContract, task=words, retry=rules, timeout_seconds=seconds, options=options)
 contracts = st.builds(
     StepContract,
     name=words,
@@ -60,8 +62,8 @@ contracts = st.builds(
     compensation=st.none() | compensations,
     idempotent=st.booleans(),
     has_own_key=st.booleans(),
-    reconcile_task=st.none() | words,
-    verify_task=st.none() | words,
+    reconcile=st.none() | questions,
+    verify=st.none() | questions,
     retry=rules,
     timeout_seconds=seconds,
     on_failure=st.sampled_from(OnFailure),

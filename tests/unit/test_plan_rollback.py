@@ -15,7 +15,7 @@ from backout.ledger.records import StepRecord
 from backout.pipelines.contract import Effect, Plan, RecoveryKind, StepContract
 from backout.states import Direction, StepState
 from tests.support.records import step_record
-from tests.support.runs import contract, undoing
+from tests.support.runs import contract, question, undoing
 
 READ = contract("check_address", effect=Effect.READ, recovery=RecoveryKind.NOTHING_TO_UNDO, recovery_reason="")
 RESERVE = contract("reserve_stock", **undoing("release the stock"))
@@ -48,6 +48,31 @@ def test_steps_are_undone_in_the_reverse_of_the_order_in_which_they_started() ->
     plan = plan_of(RESERVE, CHARGE, contract("book_courier", **undoing("cancel the courier")))
     steps = [forward(plan, 1, start_order=3), forward(plan, 0, start_order=1), forward(plan, 2, start_order=2)]
     assert undone(plan_rollback(plan, steps)) == ["charge_card", "book_courier", "reserve_stock"]
+
+
+@pytest.mark.parametrize(
+    ("state", "error"),
+    [(StepState.FAILED, {"type": "backout.FailStep", "no_effect": True}), (StepState.SKIPPED, None)],
+)
+def test_what_the_last_attempt_says_of_itself_says_nothing_about_a_lost_one(
+    state: StepState, error: dict[str, Any] | None
+) -> None:
+    """An earlier attempt that never answered may have had the effect: it is undone, or asked about."""
+    plan = plan_of(CHARGE)
+    assert undone(plan_rollback(plan, [forward(plan, 0, state, error=error, lost_attempts=1)])) == ["charge_card"]
+    assert undone(plan_rollback(plan, [forward(plan, 0, state, error=error, lost_attempts=0)])) == []
+
+
+def test_uncertain_step_is_asked_about_first() -> None:
+    """A recorded success is certain; a failure is not, where somebody can be asked."""
+    asked = contract("charge_card", **undoing("refund"), reconcile=question("shop.find_charge"))
+    plan = plan_of(asked)
+    for state, asks in ((StepState.SUCCEEDED, False), (StepState.FAILED, True), (StepState.IN_DOUBT, True)):
+        [line] = plan_rollback(plan, [forward(plan, 0, state)]).undos
+        assert line.asks_first is asks
+    plan = plan_of(CHARGE)
+    [line] = plan_rollback(plan, [forward(plan, 0, StepState.FAILED)]).undos
+    assert not line.asks_first
 
 
 def test_line_of_a_compensation_names_its_action_and_its_step() -> None:

@@ -205,7 +205,7 @@ def test_time_limit_that_runs_out_during_a_write_ends_the_step_after_it() -> Non
 
     def record_slowly() -> None:
         with shield():
-            wait_until(lambda: signal.getitimer(signal.ITIMER_REAL)[0] == 0, 30, "the time limit has run out")
+            wait_until(lambda: signal.getitimer(signal.ITIMER_REAL)[0] > 1, 30, "the time limit has run out")
             done.append("in the shield")
         done.append("after it")
 

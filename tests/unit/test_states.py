@@ -11,7 +11,7 @@ ENUMS: dict[str, type[RunState] | type[StepState]] = {"run": RunState, "step": S
 NOT_YET: dict[str, set[str]] = {
     # No arrow leads there yet: they come with timers, pausing and cancelling.
     "run": {RunState.WAITING, RunState.PAUSED, RunState.CANCELLED},
-    "step": {StepState.WAITING},
+    "step": set(),
 }
 
 
@@ -24,7 +24,17 @@ class TestArrow:
     def test_it_is_named_after_what_happens(self, name: str) -> None:
         """Each name is a verb and what it is done to, so that a function can have it."""
         assert name.isidentifier()
-        assert name.rsplit("_", maxsplit=1)[-1] in ("run", "step", "rollback", "claim", "retry", "compensation")
+        assert name.rsplit("_", maxsplit=1)[-1] in (
+            "run",
+            "step",
+            "rollback",
+            "claim",
+            "retry",
+            "compensation",
+            "question",
+            "doubt",
+            "wait",
+        )
 
     def test_its_states_are_states_of_its_subject(self, name: str) -> None:
         """Nothing but states that exist, of the one thing that it changes."""
@@ -72,19 +82,21 @@ def test_the_engine_never_leaves_a_final_state(state: RunState) -> None:
 
 @pytest.mark.parametrize("state", sorted(states.FINISHED_STEP_STATES - {StepState.SUCCEEDED}))
 def test_a_finished_step_stays_as_it_is(state: StepState) -> None:
-    """R2: only a success can still change, to undone."""
-    assert [name for name, arrow in arrows_of("step").items() if state in arrow.sources] == []
+    """R2: only a success can still change, to undone; a question only reads and may be asked again."""
+    leaving = {name for name, arrow in arrows_of("step").items() if state in arrow.sources}
+    assert leaving <= {"ask_question"}
 
 
 def test_a_success_can_only_be_undone() -> None:
-    """R2: no arrow makes a recorded success run again."""
+    """R2: no arrow makes a recorded success run again; a question only reads and may be asked again."""
     leaving = {name for name, arrow in arrows_of("step").items() if StepState.SUCCEEDED in arrow.sources}
-    assert leaving == {"undo_step"}
+    assert leaving == {"undo_step", "ask_question"}
 
 
-def test_nothing_leaves_doubt_by_itself() -> None:
-    """R8: a step in doubt waits for a person."""
-    assert [name for name, arrow in arrows_of("step").items() if StepState.IN_DOUBT in arrow.sources] == []
+def test_only_an_answer_leads_out_of_doubt() -> None:
+    """R8: a step in doubt waits for its reconcile function or a person."""
+    leaving = {name for name, arrow in arrows_of("step").items() if StepState.IN_DOUBT in arrow.sources}
+    assert leaving == {"confirm_step", "clear_doubt"}
 
 
 def test_only_a_claim_makes_a_step_run() -> None:

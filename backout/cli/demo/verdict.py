@@ -13,14 +13,14 @@ from backout.cli.demo.worker import Killed
 from backout.cli.picture import RunPicture
 from backout.events import Event
 from backout.ledger.records import EntryRecord
-from backout.states import Direction, RollbackOutcome, RunState
+from backout.states import Direction, RollbackOutcome, RunState, StepState
 
 FORWARD_DEEDS: Final = ("reserve", "charge", "book", "send")
 """What each step asks outside, in the order of the pipeline."""
 STEPS: Final = ("reserve_stock", "charge_card", "book_courier", "send_receipt")
 UNDONE_DEEDS: Final = ("reserve", "charge", "refund", "release")
 """What happens outside for an order that no courier takes, in that order."""
-UNDONE_STEPS: Final = ("book_courier", "charge_card", "reserve_stock")
+UNDONE_STEPS: Final = ("charge_card", "reserve_stock")
 """The rollback, in its order; the courier's step failed, and may have booked something all the same."""
 
 
@@ -91,13 +91,14 @@ def _judge_delivered(evidence: Evidence) -> list[Check]:
 
 def _judge_undone(evidence: Evidence) -> list[Check]:
     order, run = evidence.order, evidence.picture.run
-    undone = sorted(
-        evidence.picture.latest(Direction.COMPENSATION), key=lambda row: (row.started_at is None, row.started_at)
-    )
+    rows = evidence.picture.latest(Direction.COMPENSATION)
+    undone = sorted((row.started_at, row.step) for row in rows if row.started_at is not None)
+    left_out = tuple(row.step for row in rows if row.state is StepState.SKIPPED)
     return [
         _check(order, "the ledger says that the run was rolled back", RunState.ROLLED_BACK.value, run.state.value),
         _check(order, "the rollback is complete", RollbackOutcome.COMPLETE.value, run.rollback_outcome.value),
-        _check(order, "steps were undone in reverse", UNDONE_STEPS, tuple(row.step for row in undone)),
+        _check(order, "steps were undone in reverse", UNDONE_STEPS, tuple(step for _, step in undone)),
+        _check(order, "the courier was asked, and had nothing to cancel", ("book_courier",), left_out),
         _check(order, "each deed and its undoing is in the books once", UNDONE_DEEDS, _deeds(evidence)),
         _check(order, "the bank has given the money back", 0, _sum(evidence, "bank")),
         _check(order, "the warehouse has put the pieces back", 0, _sum(evidence, "warehouse")),

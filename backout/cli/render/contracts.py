@@ -47,14 +47,14 @@ def draw_pipeline(plan: Plan) -> Table:
         leading=1,
     )
     table.add_column("step")
-    table.add_column("effect", no_wrap=True)
+    table.add_column("effect", overflow="fold")
     table.add_column("recovery action", overflow="fold")
     table.add_column("attempts", overflow="fold")
     table.add_column("cut off in the middle", overflow="fold")
     for step in plan.steps:
         table.add_row(
             Snake(clean(step.name), style="bold"),
-            step.effect.value,
+            _say_effect(step),
             _say_recovery(step),
             _say_attempts(step.timeout_seconds, step.retry, _AFTER_FAILURE[step.on_failure]),
             _say_doubt(step),
@@ -107,10 +107,15 @@ def _say_compensation(undoing: CompensationContract) -> Text:
     return Text.assemble(clean(undoing.action), (f"\n{how}", "dim"))
 
 
+def _say_effect(step: StepContract) -> Text:
+    seen = f"\nuntil {_last(step.verify.task)} sees it: {say_retry(step.verify.retry)}" if step.verify else ""
+    return Text.assemble(step.effect.value, (seen, "dim"))
+
+
 def _say_doubt(step: StepContract) -> str:
     """Return what follows when an attempt is cut off in the middle (R8)."""
     if step.idempotent:
         return "runs again (idempotent)"
-    if step.reconcile_task is not None:
-        return f"asks {_last(step.reconcile_task)}"
+    if step.reconcile is not None:
+        return f"asks {_last(step.reconcile.task)}: {say_retry(step.reconcile.retry)}"
     return "asks a person"

@@ -37,8 +37,8 @@ def draw_tracebacks(picture: RunPicture) -> RenderableType | None:
     for row in picture.steps:
         lines = str((row.error or {}).get("traceback") or "").splitlines()
         if lines:
-            undo = "undo " if row.direction is Direction.COMPENSATION else ""
-            parts.append(Text(f"Traceback of {undo}{clean(row.step)}, attempt {row.attempt}", style="bold"))
+            name = say_step(row.step, row.direction)
+            parts.append(Text(f"Traceback of {name}, attempt {row.attempt}", style="bold"))
             parts += [Padding(Text(clean_line(line)), (0, 0, 0, 2)) for line in lines]
     return Group(*parts) if parts else None
 
@@ -54,9 +54,14 @@ def say_event(entry: EntryRecord) -> str:
     event = entry.event.value.replace("_", " ")
     if entry.step is None:
         return event
-    undo = "undo " if entry.direction is Direction.COMPENSATION else ""
     attempt = f" (attempt {entry.attempt})" if entry.attempt else ""
-    return f"{undo}{clean(entry.step)}: {event}{attempt}"
+    return f"{say_step(entry.step, entry.direction)}: {event}{attempt}"
+
+
+def say_step(name: str, direction: Direction | None) -> str:
+    """Return what runs for a step: `charge_card`, `undo charge_card`, `reconcile charge_card`."""
+    words = {Direction.COMPENSATION: "undo ", Direction.RECONCILE: "reconcile ", Direction.VERIFY: "verify "}
+    return f"{words.get(direction, '') if direction is not None else ''}{clean(name)}"
 
 
 def say_why(entry: EntryRecord) -> str:

@@ -7,6 +7,7 @@ from typing import Final, assert_never
 
 from backout.cli.picture import RunPicture
 from backout.cli.render.clock import Clock
+from backout.cli.render.questions import ASKED, find_open_question
 from backout.cli.render.words import clean, clip, join_words, say_count, say_seconds, say_was
 from backout.ledger.records import ReviewRecord, StepRecord
 from backout.pipelines.contract import OnFailure
@@ -96,6 +97,9 @@ def _because(picture: RunPicture) -> str:
 def _tell_current(picture: RunPicture) -> str:
     """Return what the run is doing, or waits for."""
     unfinished = [row for row in picture.latest(Direction.FORWARD) if not row.state.is_finished]
+    question = find_open_question(picture)
+    if not unfinished and question is not None:
+        return f"{clean(question.step)} is done, and it is being asked {ASKED[question.direction]}"
     if not unfinished:
         return "what comes next is being recorded"
     row, clock = unfinished[-1], Clock(now=picture.now)
@@ -107,7 +111,8 @@ def _tell_current(picture: RunPicture) -> str:
         verb = "was" if row.next_retry_at <= clock.now else "is"
         return f"{attempt} failed{_why(row)}, the next {verb} {clock.say_due(row.next_retry_at)}"
     if row.state is StepState.IN_DOUBT:
-        return tell_failure(row)
+        asked = f"; it is being asked {ASKED[question.direction]}" if question is not None else ""
+        return f"{tell_failure(row)}{asked}"
     waiting = f" for {say_seconds(clock.seconds_since(row.dispatched_at))}" if row.dispatched_at else ""
     return f"{clean(row.step)} has been waiting for a worker{waiting}"
 

@@ -9,6 +9,7 @@ from backout.cli.render.attempts import tell_attempts
 from backout.cli.render.clock import Clock
 from backout.cli.render.lines import Line, Lines
 from backout.cli.render.marks import NOT_STARTED, Mark, mark_step
+from backout.cli.render.questions import find_questions, tell_question
 from backout.cli.render.words import clean, clip, say_count, say_seconds
 from backout.events import Event
 from backout.ledger.records import StepRecord
@@ -75,6 +76,7 @@ def _say_cells(picture: RunPicture, row: StepRecord, clock: Clock, retry: RetryR
 def _say_notes(picture: RunPicture, row: StepRecord, clock: Clock) -> tuple[Text, ...]:
     notes = [_say_action(picture, row)] if row.direction is Direction.COMPENSATION else []
     notes += tell_attempts(picture, row, clock)
+    notes += [tell_question(picture, question, clock) for question in find_questions(picture, row)]
     notes += [Text.assemble(f"{clean(name)} ", (clean(value), "cyan")) for name, value in row.external_ids.items()]
     notes.append(_say_waiting(row, clock))
     if row.state is StepState.SKIPPED and row.direction is Direction.FORWARD:
@@ -108,6 +110,10 @@ def _say_waiting(row: StepRecord, clock: Clock) -> Text:
     """Return what an unfinished row waits for."""
     if row.state is StepState.RETRY_SCHEDULED and row.next_retry_at is not None:
         return Text(f"next attempt {clock.say_due(row.next_retry_at)}", style="yellow")
+    if row.state is StepState.WAITING and row.sweep_at is not None:
+        return Text(
+            f"an attempt that was given up may still run; this is {clock.say_due(row.sweep_at)}", style="yellow"
+        )
     if row.state is StepState.READY and row.dispatched_at is not None:
         again = f", sent {row.sends} times" if row.sends > 1 else ""
         return Text(f"waits for a worker, message sent {clock.say_age(row.dispatched_at)}{again}")

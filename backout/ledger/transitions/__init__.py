@@ -4,22 +4,34 @@ None of them commits or sends. On the worker's path a lost race is a return valu
 `start_run` and `succeed_run` are walked inside the outcome that causes them: see `claim_step` and `succeed_step`.
 """
 
-from backout.ledger.transitions.claims import claim_step, doubt_step, release_claim
+from backout.ledger.transitions.claims import claim_step, doubt_step, hold_step, release_claim, release_uncalled
 from backout.ledger.transitions.facts import (
     extend_claim,
+    hasten_retry,
     mark_resent,
     postpone_step,
     record_external_id,
     record_fact,
+    record_late_result,
     record_refused_message,
 )
-from backout.ledger.transitions.outcomes import (
+from backout.ledger.transitions.onward import (
     NextStep,
-    fail_step,
+    Onward,
+    confirm_step,
     pass_failed_step,
-    schedule_retry,
     skip_step,
     succeed_step,
+    verify_step,
+)
+from backout.ledger.transitions.outcomes import fail_step, schedule_retry
+from backout.ledger.transitions.questions import (
+    NewQuestion,
+    answer_question,
+    ask_question,
+    clear_doubt,
+    drop_compensation,
+    end_wait,
 )
 from backout.ledger.transitions.rollback import (
     NewCompensation,
@@ -40,15 +52,25 @@ from backout.ledger.transitions.runs import (
 
 __all__ = [
     "NewCompensation",
+    "NewQuestion",
     "NewRun",
     "NextStep",
+    "Onward",
+    "answer_question",
+    "ask_question",
     "begin_rollback",
     "claim_step",
+    "clear_doubt",
+    "confirm_step",
     "create_run",
     "doubt_step",
+    "drop_compensation",
+    "end_wait",
     "extend_claim",
     "fail_step",
     "finish_rollback",
+    "hasten_retry",
+    "hold_step",
     "mark_resent",
     "park_run",
     "pass_failed_step",
@@ -57,8 +79,10 @@ __all__ = [
     "ready_step",
     "record_external_id",
     "record_fact",
+    "record_late_result",
     "record_refused_message",
     "release_claim",
+    "release_uncalled",
     "review_run",
     "schedule_retry",
     "skip_compensation",
@@ -66,4 +90,5 @@ __all__ = [
     "succeed_compensation",
     "succeed_step",
     "undo_step",
+    "verify_step",
 ]

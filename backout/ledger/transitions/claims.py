@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, and_, case, func, literal, null, or_, update
@@ -22,12 +24,13 @@ from backout.ledger.transitions.parts import (
     forward_error,
     key_is,
     key_parameters,
+    one_of,
     run_entry,
     seconds,
     step_entry,
     this_run,
 )
-from backout.states import Direction, RunState, StepState
+from backout.states import Direction, RunState, StepState, sources
 
 CLOCK_SLACK_SECONDS: Final = 1.0
 """A retry's message may come this much before its time: the worker's clock is not the database's."""
@@ -49,6 +52,8 @@ _RUN_FACTS: Final = (
     run.c.input,
     run.c.external_ids,
     run.c.last_successful_step,
+    run.c.state,
+    run.c.deadline_at,
 )
 
 
@@ -74,6 +79,7 @@ def _claim_change(*, opens_run: bool, is_again: bool) -> Change:
             attempt=step.c.attempt + 1,
             claim_token=bind(step.c.claim_token),
             claim_expires_at=after(seconds("lease")),
+            claimed_by=bind(step.c.claimed_by),
             sweep_at=after(seconds("lease")),
             idempotency_key=case(
                 (step.c.attempt == 0, func.coalesce(bind(step.c.idempotency_key, "own_key"), step.c.idempotency_key)),
@@ -104,6 +110,7 @@ def claim_step(
     lease_seconds: float,
     worker: str,
     attempt: int,
+    process: str | None = None,
     own_key: str | None = None,
     exclusive_key: str | None = None,
 ) -> Claim | None:
@@ -116,6 +123,7 @@ def claim_step(
         lease_seconds: how long the claim holds without a heartbeat.
         worker: who claims, for the entry.
         attempt: the attempt that the message was sent for; only a hint which statement will match.
+        process: by what others can tell whether the claimer still lives; `None`: nobody can.
         own_key: the idempotency key where the contract has a function for it; the first attempt's stays.
         exclusive_key: what no other run may hold at the same time; given with `own_key`.
 
@@ -131,6 +139,7 @@ def claim_step(
         "b_claim_token": token,
         "b_lease": lease_seconds,
         "b_actor": worker,
+        "b_claimed_by": process,
         "b_own_key": own_key,
         "b_exclusive_key": exclusive_key,
     }
@@ -143,6 +152,10 @@ def claim_step(
 
 
 def _claim_of(row: Mapping[str, Any], key: StepKey, token: ClaimToken) -> Claim:
+    facts = RunFacts.from_row(row)
+    if facts.state is RunState.PENDING:
+        # One statement sees the run as it was before; this claim has started it.
+        facts = replace(facts, state=RunState.RUNNING)
     return Claim(
         key=key,
         step=row["step"],
@@ -153,12 +166,34 @@ def _claim_of(row: Mapping[str, Any], key: StepKey, token: ClaimToken) -> Claim:
         idempotency_key=row["idempotency_key"],
         task_id=TaskId(row["task_id"]),
         external_ids=row["external_ids"],
-        run=RunFacts(**{column.name: row[f"run_{column.name}"] for column in _RUN_FACTS}),
+        run=facts,
     )
 
 
 def _lost(state: StepState) -> dict[str, Any]:
-    return {**ended(state), "claim_token": null(), "lost_attempts": step.c.lost_attempts + 1}
+    return {
+        **ended(state),
+        "claim_token": null(),
+        "lost_attempts": step.c.lost_attempts + 1,
+        # A later attempt's time is the later one.
+        "may_run_until": func.coalesce(bind(step.c.may_run_until), step.c.may_run_until),
+    }
+
+
+_HOLD: Final = Change(
+    guard=update(step).where(key_is(), one_of(step.c.state, sources("hold_step"))).values(ended(StepState.PENDING)),
+    returning=MATCHED,
+    rows=(step_entry(Event.STEP_HELD, reason=bind(entry.c.reason), attempt=null()),),
+)
+
+
+def hold_step(connection: Connection, key: StepKey, *, reason: str, actor: str = ENGINE) -> bool:
+    """Keep a row that is due from being claimed; `ready_step` lets it go. Needs the transaction of its review.
+
+    Returns:
+        False when it was not due: nothing was written.
+    """
+    return apply(connection, _HOLD, {**key_parameters(key), "b_actor": actor, "b_reason": reason}) is not None
 
 
 _RELEASE: Final = Change(
@@ -173,8 +208,49 @@ _DOUBT: Final = Change(
     guard=claimed_step("doubt_step").values({**_lost(StepState.IN_DOUBT), "error": bind(step.c.error)}),
     returning=MATCHED,
     rows=(step_entry(Event.STEP_IN_DOUBT, reason=bind(entry.c.reason)),),
-    run_update=this_run().values(attempt_count=run.c.attempt_count + 1, error_summary=forward_error()),
+    run_update=this_run().values(
+        attempt_count=run.c.attempt_count + 1,
+        error_summary=forward_error(),
+        operator_state=bind(run.c.operator_state),
+    ),
 )
+
+
+_UNCALLED: Final = Change(
+    guard=claimed_step("release_claim").values(
+        {
+            **ended(StepState.READY),
+            "claim_token": null(),
+            "attempt": step.c.attempt - 1,
+            "sends": 0,
+            "sweep_at": after(seconds("sweep")),
+        },
+    ),
+    returning=MATCHED,
+    rows=(step_entry(Event.CLAIM_RELEASED, reason=bind(entry.c.reason)),),
+)
+
+
+def release_uncalled(
+    connection: Connection,
+    claim: Claim,
+    *,
+    reason: str,
+    actor: str,
+    sweep_seconds: float,
+) -> bool:
+    """Walk `release_claim` for an attempt whose function was never called: it does not count, and leaves no doubt.
+
+    Arguments and result as of `release_claim`.
+    """
+    parameters = {
+        **key_parameters(claim.key),
+        "b_claim_token": claim.token,
+        "b_actor": actor,
+        "b_reason": reason,
+        "b_sweep": sweep_seconds,
+    }
+    return apply(connection, _UNCALLED, parameters) is not None
 
 
 def release_claim(
@@ -185,6 +261,7 @@ def release_claim(
     reason: str,
     actor: str = ENGINE,
     sweep_seconds: float = 0.0,
+    may_run_until: datetime | None = None,
 ) -> bool:
     """Give an attempt's claim back without an outcome; the contract allows another attempt under the same key (R8).
 
@@ -195,6 +272,7 @@ def release_claim(
         reason: what ended it.
         actor: the holder, or the sweeper when the claim expired.
         sweep_seconds: when the sweeper sends a message for the next attempt; 0: at its next look.
+        may_run_until: aware; until then the attempt may go on without our knowing (R5). `None`: it is known to be over.
 
     Returns:
         False when the claim was not held under this token any more: nothing was written.
@@ -206,14 +284,25 @@ def release_claim(
         "b_reason": reason,
         "b_error": {"type": "lost", "message": reason},
         "b_sweep": sweep_seconds,
+        "b_may_run_until": may_run_until,
     }
     return apply(connection, _RELEASE, parameters) is not None
 
 
-def doubt_step(connection: Connection, key: StepKey, *, token: ClaimToken, reason: str, actor: str = ENGINE) -> bool:
+def doubt_step(
+    connection: Connection,
+    key: StepKey,
+    *,
+    token: ClaimToken,
+    reason: str,
+    operator_state: str,
+    actor: str = ENGINE,
+    may_run_until: datetime | None = None,
+) -> bool:
     """Record that an attempt ended without an outcome and that its effect may exist (R8).
 
-    Needs a transaction: the review that asks a person belongs into it. Returns as `release_claim`.
+    Needs a transaction: the question to the reconcile function, or the review that asks a person, belongs into it.
+    Arguments and result as of `release_claim`.
     """
     parameters = {
         **key_parameters(key),
@@ -221,5 +310,7 @@ def doubt_step(connection: Connection, key: StepKey, *, token: ClaimToken, reaso
         "b_actor": actor,
         "b_reason": reason,
         "b_error": {"type": "in_doubt", "message": reason},
+        "b_operator_state": operator_state,
+        "b_may_run_until": may_run_until,
     }
     return apply(connection, _DOUBT, parameters) is not None

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, case, insert, literal, null, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, insert, literal, not_, null, update
 
 from backout.events import Event
 from backout.identifiers import TaskId
 from backout.ledger.change import Change
 from backout.ledger.dialects import after, apply, merged, now
+from backout.ledger.due import alive_until
 from backout.ledger.models import entry, run, step
 from backout.ledger.records import Claim, StepKey
 from backout.ledger.transitions.parts import (
@@ -24,7 +25,7 @@ from backout.ledger.transitions.parts import (
     step_entry,
     this_run,
 )
-from backout.states import StepState
+from backout.states import Direction, StepState
 
 _RESENDS_DOUBLED: Final = 6
 """A message that nobody takes up is sent again after 1, 2, 4 … 64 times the resend time, and then at that pace."""
@@ -92,6 +93,36 @@ def record_fact(
             detail=detail if detail is not None else null(),
         ),
     )
+
+
+_OVER: Final = (
+    update(step)
+    # One column knows of one attempt: of several that were given up, the others may still run.
+    .where(key_is(), step.c.direction == Direction.FORWARD.value, step.c.lost_attempts <= 1)
+    .values(may_run_until=null())
+)
+_HASTEN_WAITING: Final = (
+    update(step)
+    .where(step.c.run_id == bind(step.c.run_id), step.c.state == StepState.WAITING.value)
+    .values(sweep_at=now())
+)
+
+
+def record_late_result(connection: Connection, claim: Claim, *, detail: Mapping[str, Any]) -> None:
+    """Keep the answer of an attempt that had lost its claim; it is not applied (R3). Needs a transaction.
+
+    The attempt is over now: what waited for it, a question or an undo, waits no more.
+    """
+    record_fact(
+        connection,
+        claim,
+        event=Event.LATE_RESULT,
+        reason="the attempt had lost its claim",
+        detail=detail,
+    )
+    connection.execute(_OVER, key_parameters(claim.key))
+    if alive_until(connection, claim.key.run_id) is None:
+        connection.execute(_HASTEN_WAITING, {"b_run_id": claim.key.run_id})
 
 
 def record_refused_message(
@@ -185,11 +216,40 @@ def mark_resent(
     return apply(connection, _RESEND, parameters) is not None
 
 
+def _is_nobodys() -> ColumnElement[bool]:
+    """Match a row that the sweeper is to look at and that no worker holds."""
+    is_held = and_(step.c.state == StepState.RUNNING.value, step.c.claim_expires_at > now())
+    return and_(step.c.sweep_at.is_not(None), not_(is_held))
+
+
 def postpone_step(connection: Connection, key: StepKey, *, seconds_from_now: float) -> None:
-    """Let the sweeper look at a ready step later: another run holds its idempotency key. One statement."""
+    """Let the sweeper look at a row later that it cannot help now. One statement.
+
+    Args:
+        connection: any.
+        key: of a row that is due: another run holds its idempotency key, or this release cannot read its plan.
+        seconds_from_now: until then.
+    """
     connection.execute(
-        update(step)
-        .where(key_is(), step.c.state == StepState.READY.value)
-        .values(sweep_at=after(literal(seconds_from_now))),
+        update(step).where(key_is(), _is_nobodys()).values(sweep_at=after(literal(seconds_from_now))),
         key_parameters(key),
     )
+
+
+_HASTEN: Final = Change(
+    guard=update(step)
+    .where(key_is(), step.c.state == StepState.RETRY_SCHEDULED.value, step.c.next_retry_at > now())
+    .values(next_retry_at=now(), sweep_at=now(), sends=0),
+    returning=MATCHED,
+    rows=(step_entry(Event.RETRY_HASTENED, reason=bind(entry.c.reason)),),
+    run_update=this_run().values(next_retry_at=now()),
+)
+
+
+def hasten_retry(connection: Connection, key: StepKey, *, reason: str, actor: str) -> bool:
+    """Make a scheduled attempt due now; the sweeper sends its message. One commit of its own.
+
+    Returns:
+        False when none is scheduled for later: nothing was written.
+    """
+    return apply(connection, _HASTEN, {**key_parameters(key), "b_actor": actor, "b_reason": reason}) is not None

@@ -95,7 +95,7 @@ def forward_error() -> ColumnElement[Any]:
     return case((is_forward, bind(entry.c.reason)), else_=run.c.error_summary)
 
 
-def step_entry(event: Event, **values: Any) -> NewRow:
+def step_entry(event: Event | BindParameter[Any], **values: Any) -> NewRow:
     """Return the entry of something that happened to the matched step."""
     about = (step.c.run_id, step.c.round, step.c.position, step.c.step, step.c.direction, step.c.attempt)
     matched = {column.name: Matched(column) for column in about}
@@ -117,10 +117,10 @@ def run_entry(event: Event, *, of_run_update: bool = False, **values: Any) -> Ne
     )
 
 
-def _entry(event: Event) -> dict[str, Any]:
+def _entry(event: Event | BindParameter[Any]) -> dict[str, Any]:
     return {
         "at": now(),
-        "event": event.value,
+        "event": event.value if isinstance(event, Event) else event,
         "actor": bind(entry.c.actor),
         "reason": null(),
         "detail": null(),

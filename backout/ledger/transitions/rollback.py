@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, insert, literal, null, update
@@ -36,9 +37,11 @@ class NewCompensation:
     """A row of the rollback plan that is not yet stored.
 
     Attributes:
-        state: ready for the first to run, pending for the others, kept or skipped where nothing is run.
+        state: ready for the first to run, or waiting until a time; pending for the others, kept or skipped where
+            nothing is run.
         start_order: the place in the order of undoing, from 1.
         reason: why it is kept or skipped; empty otherwise.
+        wait_until: aware; given for a row that waits.
     """
 
     key: StepKey
@@ -48,11 +51,13 @@ class NewCompensation:
     idempotency_key: str
     task_id: TaskId
     reason: str = ""
+    wait_until: datetime | None = None
 
 
 _PLANNED_EVENTS: Final = {
     StepState.READY: Event.STEP_READY,
     StepState.PENDING: Event.COMPENSATION_PLANNED,
+    StepState.WAITING: Event.WAIT_STARTED,
     StepState.KEPT: Event.STEP_KEPT,
     StepState.SKIPPED: Event.STEP_SKIPPED,
 }
@@ -83,7 +88,7 @@ def plan_compensation(
                 task_id=row.task_id,
                 external_ids={},
                 sends=1 if is_ready else 0,
-                sweep_at=after(literal(resend_seconds)) if is_ready else null(),
+                sweep_at=after(literal(resend_seconds)) if is_ready else row.wait_until,
                 dispatched_at=now() if is_ready else null(),
                 finished_at=now() if row.state.is_finished else null(),
             ),

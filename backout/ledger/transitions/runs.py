@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, insert, null, update
+from sqlalchemy import Connection, insert, literal, null, select
 
 from backout.events import Event
 from backout.identifiers import RunId, TaskId
@@ -16,7 +16,7 @@ from backout.ledger.change import Change
 from backout.ledger.dialects import after, apply, insert_new, now
 from backout.ledger.models import entry, review, run, step
 from backout.ledger.records import StepKey
-from backout.ledger.transitions.parts import ENGINE, bind, run_entry, seconds, this_run
+from backout.ledger.transitions.parts import ENGINE, bind, one_of, run_entry, seconds, this_run
 from backout.states import Direction, ReviewReason, RollbackOutcome, RunState, StepState, sources
 
 
@@ -36,35 +36,35 @@ class NewRun:
     idempotency_key: str
     task_id: TaskId
     actor: str
+    deadline_seconds: float | None = None
 
 
 def create_run(connection: Connection, new: NewRun, *, resend_seconds: float) -> bool:
     """Record a run with its plan, its first step ready, and the first entries. Needs a transaction; never commits.
 
     Returns:
-        False when the pipeline already has a run of this source event (R9): nothing was written. On PostgreSQL this
-        waits for another transaction that is just creating it.
+        False when the pipeline already has a run of this source event (R9): nothing was written. This waits for
+        another transaction that is just creating it.
     """
-    created = connection.execute(
-        insert_new(connection, run, run.c.id).values(
-            id=new.id,
-            pipeline=new.pipeline,
-            definition_digest=new.definition_digest,
-            plan=new.plan,
-            source_event_id=new.source_event_id,
-            subject_id=new.subject_id,
-            state=RunState.PENDING.value,
-            round=1,
-            operator_state=new.operator_state,
-            external_ids={},
-            requires_human_review=False,
-            rollback_outcome=RollbackOutcome.NONE.value,
-            input=new.input,
-            created_at=now(),
-            updated_at=now(),
-        ),
-    ).one_or_none()
-    if created is None:
+    row = {
+        "id": new.id,
+        "pipeline": new.pipeline,
+        "definition_digest": new.definition_digest,
+        "plan": new.plan,
+        "source_event_id": new.source_event_id,
+        "subject_id": new.subject_id,
+        "state": RunState.PENDING.value,
+        "round": 1,
+        "operator_state": new.operator_state,
+        "external_ids": {},
+        "requires_human_review": False,
+        "rollback_outcome": RollbackOutcome.NONE.value,
+        "input": new.input,
+        "created_at": now(),
+        "updated_at": now(),
+        "deadline_at": after(literal(new.deadline_seconds)) if new.deadline_seconds is not None else null(),
+    }
+    if not insert_new(connection, run, row):
         return False
     connection.execute(
         _FIRST_STEP,
@@ -260,12 +260,9 @@ def review_run(
     Returns:
         The id of the review; `None` when the run was neither running nor rolling back: nothing was written.
     """
-    locked = connection.execute(
-        update(run)
-        .where(run.c.id == run_id, run.c.state.in_(sources("review_run")))
-        .values(updated_at=now())
-        .returning(run.c.round),
-    ).one_or_none()
+    # The run's lock comes first, so that no review is opened of a run that somebody else has just moved on.
+    found = select(run.c.round).where(run.c.id == run_id, one_of(run.c.state, sources("review_run")))
+    locked = connection.execute(found.with_for_update()).one_or_none()
     if locked is None:
         return None
     review_id = _open_review(
@@ -292,6 +289,7 @@ def review_run(
 
 
 def _open_review(connection: Connection, **values: Any) -> int:
-    statement = insert(review).values(**values, opened_at=now()).returning(review.c.id)
-    review_id: int = connection.execute(statement).scalar_one()
+    created = connection.execute(insert(review).values(**values, opened_at=now())).inserted_primary_key
+    assert created is not None  # SQLAlchemy has it for an INSERT of one row.
+    review_id: int = created.id
     return review_id

@@ -5,7 +5,8 @@ with start_broker() as broker:
     app = Celery(broker=broker.url)
 ```
 
-PostgreSQL is in `backout.testing.servers.postgres`, because it needs the extra `postgres`.
+PostgreSQL is in `backout.testing.servers.postgres`, MariaDB in `backout.testing.servers.mariadb`: they need the extras
+`postgres` and `mysql`.
 """
 
 from backout.testing.servers.programs import ServerSource, ServerUnavailable

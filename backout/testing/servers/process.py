@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -127,12 +127,19 @@ class GuardedServer:
         """Return the process id of the guardian."""
         return self._guardian.pid
 
-    def start(self, command: Sequence[str], *, is_ready: Callable[[], bool], timeout_seconds: float) -> None:
-        """Start the server and wait until it is ready.
+    def start(
+        self,
+        command: Sequence[str],
+        *,
+        is_ready: Callable[[], bool],
+        timeout_seconds: float,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start the server and wait until it is ready; `environment` is added to the little that every server gets.
 
         Raises `ServerUnavailable` with the end of the server's log if it ends before that, or takes too long.
         """
-        self._launch(command)
+        self._launch(command, environment or {})
         deadline = time.monotonic() + timeout_seconds
         while not is_ready():
             if self.pid is None:
@@ -146,7 +153,7 @@ class GuardedServer:
 
         Raises `ServerUnavailable` with the end of the log if it fails or takes too long.
         """
-        self._launch(command)
+        self._launch(command, {})
         deadline = time.monotonic() + timeout_seconds
         while (status := self._ask({"do": "status"})).get("exit_code") is None:
             if time.monotonic() > deadline:
@@ -177,12 +184,12 @@ class GuardedServer:
             return ""
         return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
 
-    def _launch(self, command: Sequence[str]) -> None:
+    def _launch(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         answer = self._ask(
             {
                 "do": "start",
                 "command": list(command),
-                "environment": server_environment(),
+                "environment": {**server_environment(), **environment},
                 "account": self.account and asdict(self.account),
                 "log": str(self.log_path),
                 "final_signal": int(self.final_signal),

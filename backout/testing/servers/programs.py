@@ -38,7 +38,7 @@ class Program:
 
     path: Path
     product: str
-    """As the program calls itself: Valkey, Redis, PostgreSQL."""
+    """As the program calls itself: Valkey, Redis, PostgreSQL, MariaDB, MySQL."""
     version: str
     """For example `9.1.2`."""
     source: ServerSource
@@ -67,7 +67,11 @@ def read_program(path: Path, *, source: ServerSource) -> Program | None:
         return None
     # "Valkey server v=9.1.2 sha=…", "Redis server v=7.0.15 sha=…", "postgres (PostgreSQL) 18.6 (Debian 18.6-1)"
     found = re.search(r"\b(Valkey|Redis|PostgreSQL)\b\D*?(\d+(?:\.\d+)*)", answer)
-    return found and Program(path=path, product=found[1], version=found[2], source=source)
+    if found:
+        return Program(path=path, product=found[1], version=found[2], source=source)
+    # "mariadbd  Ver 10.11.19-MariaDB-0+deb12u1 for debian-linux-gnu …", "mysqld  Ver 8.4.6 for Linux on x86_64 (…"
+    found = re.search(r"\bVer (\d+(?:\.\d+)*)(-MariaDB)?", answer)
+    return found and Program(path=path, product="MariaDB" if found[2] else "MySQL", version=found[1], source=source)
 
 
 def package_folders(package: str) -> Iterator[Path]:

@@ -5,27 +5,19 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import cache
 from typing import Any
 
 import pytest
 
-from backout.testing.servers import Broker
+from backout.testing.servers import TEST_SOURCES, Broker
+from backout.testing.servers.mariadb import MariaDB, start_mariadb
 from backout.testing.servers.postgres import Postgres
-from tests.support.ledgers import DATABASES
+from tests.support.ledgers import ENGINE_DATABASES
+from tests.support.servers import started
 from tests.support.stack import Stack
 
 OpenStack = Callable[..., Stack]
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    """Show the logs of the workers of a test that failed."""
-    report: Any = yield
-    if report.failed:
-        for value in list(getattr(item, "funcargs", {}).values()):
-            for worker in value.workers if isinstance(value, Stack) else ():
-                report.sections.append((f"log of {worker.log_path.name}", worker.log))
-    return report  # type: ignore[no-any-return]  # pluggy's wrappers return what they were sent
 
 
 @pytest.fixture(scope="session")
@@ -37,13 +29,19 @@ def open_stack(
     """Open a stack of its own on a database of the kind given, its ledger migrated; closed after all tests."""
     with ExitStack() as closing:
 
+        @cache
+        def mariadb() -> MariaDB:
+            # Not the fixture: a test that asks for it later than for this one would have it stopped before this one.
+            return closing.enter_context(started(start_mariadb(sources=TEST_SOURCES, durable=False)))
+
         def open_one(database: str, *, is_migrated: bool = True, **options: Any) -> Stack:
             folder = tmp_path_factory.mktemp("stack")
             url = f"sqlite:///{folder / 'ledger.sqlite3'}"
-            if database == "postgresql":
+            if database != "sqlite":
+                server = postgres if database == "postgresql" else mariadb()
                 name = f"backout_engine_{uuid.uuid4().hex}"
-                url = postgres.create_database(name)
-                closing.callback(postgres.drop_database, name)
+                url = server.create_database(name)
+                closing.callback(server.drop_database, name)
             stack = Stack(broker, url, folder, **options)
             closing.callback(stack.close)
             if is_migrated:
@@ -59,7 +57,7 @@ def stacks_with_worker(open_stack: OpenStack) -> dict[str, Stack]:
     return {}
 
 
-@pytest.fixture(params=DATABASES)
+@pytest.fixture(params=ENGINE_DATABASES)
 def stack(request: pytest.FixtureRequest, open_stack: OpenStack, stacks_with_worker: dict[str, Stack]) -> Stack:
     """A stack with a worker that many tests share and none stops; the test runs once on each database."""
     return shared(request.param, open_stack, stacks_with_worker)

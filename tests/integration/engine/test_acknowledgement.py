@@ -8,7 +8,8 @@ from backout import RunHandle, RunState
 from backout.faultpoints import FaultPoint
 from tests.support.apps import pipelines
 from tests.support.apps.pipelines import INSIDE
-from tests.support.stack import COMPENSATION, FORWARD, Message, Script, Stack
+from tests.support.corners import Message
+from tests.support.stack import COMPENSATION, FORWARD, Script, Stack
 from tests.support.waiting import wait_until
 
 WAYS = [

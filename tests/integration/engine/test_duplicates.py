@@ -9,7 +9,7 @@ from backout.states import Direction
 from tests.integration.engine.conftest import OpenStack
 from tests.support.apps import names, pipelines
 from tests.support.history import assert_entries_explain, started_after_success
-from tests.support.ledgers import DATABASES
+from tests.support.ledgers import DATABASES, on_each_stack
 from tests.support.stack import Stack
 from tests.support.waiting import wait_until
 
@@ -65,6 +65,7 @@ def test_messages_of_a_finished_run_do_nothing(stack: Stack, script: dict[str, l
     assert handle.entries() == entries
 
 
+@on_each_stack
 def test_message_of_a_running_step_is_dropped(stack: Stack) -> None:
     """While one attempt holds the claim, a second message of its step runs nothing (R3)."""
     gate = "busy"

@@ -14,12 +14,14 @@ from backout.ledger.models import run
 from tests.support.apps import pipelines
 from tests.support.apps.enqueue import GATE
 from tests.support.apps.pipelines import Job
+from tests.support.ledgers import on_each_stack
 from tests.support.stack import Stack
 from tests.support.waiting import wait_until
 
 PROCESSES = 2
 
 
+@on_each_stack
 def test_two_processes_with_one_event_get_one_run(stack: Stack) -> None:
     """Two processes that enqueue the same source event at the same instant get one run, and it runs once (R9)."""
     event = uuid.uuid4().hex
@@ -83,6 +85,7 @@ def assert_runs_once(stack: Stack, handle: RunHandle) -> None:
     assert stack.world.calls(handle.id) == ["goods", "money", "parcel"]
 
 
+@on_each_stack
 def test_commit_of_the_callers_connection_starts_the_run(stack: Stack) -> None:
     """A run enqueued on the caller's connection exists and is sent when the caller has committed."""
     with stack.as_current(), stack.engine.begin() as connection:
@@ -99,6 +102,7 @@ def test_rollback_of_the_callers_connection_leaves_no_run(stack: Stack) -> None:
     assert_never_was(stack, handle)
 
 
+@on_each_stack
 def test_commit_of_the_callers_session_starts_the_run(stack: Stack) -> None:
     """A run enqueued through the caller's session exists and is sent when the session has committed."""
     with stack.as_current(), Session(stack.engine) as session:

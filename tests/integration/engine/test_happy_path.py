@@ -3,10 +3,12 @@
 from backout import RollbackOutcome, RunState, StepState
 from backout.events import Event
 from tests.support.apps import pipelines
+from tests.support.ledgers import on_each_stack
 from tests.support.stack import Stack
 from tests.support.waiting import wait_until
 
 
+@on_each_stack
 def test_run_succeeds_and_bank_has_each_effect_once(stack: Stack) -> None:
     """Each step of a run runs once, in order, and the run ends succeeded."""
     handle, run = stack.run(pipelines.ORDER)
@@ -40,6 +42,7 @@ def test_handle_gives_the_output_in_its_type(stack: Stack) -> None:
     assert handle.output == pipelines.Receipt(step="parcel", attempt=1)
 
 
+@on_each_stack
 def test_external_id_is_committed_while_the_step_runs(stack: Stack) -> None:
     """An external id is in the ledger as soon as the step has recorded it, and stays when the step fails (R14)."""
     handle = stack.start(pipelines.ORDER, {"money": ["fail"]}, faults={f"money {pipelines.INSIDE}": "hold recorded"})

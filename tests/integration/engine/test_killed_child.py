@@ -53,6 +53,22 @@ def start_doubtful(stack: Stack, is_undo: bool, point: str) -> RunHandle:
     return stack.start(pipelines.ONCE, script, faults={f"{what} {point}": "kill child"})
 
 
+def test_what_a_killed_child_had_not_sent_is_sent_at_once(new_stack: OpenStack) -> None:
+    """The message that comes back is enough: nobody waits until the sweeper sends the next one an hour later."""
+    stack = new_stack(settings={"backout_resend_seconds": 3600})
+    stack.start_worker()
+    after_commit = FaultPoint.AFTER_COMMIT.value
+    forward = stack.start(pipelines.ORDER, faults={f"money {after_commit}": "kill child"})
+    turning = stack.start(pipelines.ORDER, {"money": ["fail"]}, faults={f"money {after_commit}": "kill child"})
+    undoing = stack.start(pipelines.ORDER, {"parcel": ["fail"]}, faults={f"undo parcel {after_commit}": "kill child"})
+    assert stack.settle(forward).state is RunState.SUCCEEDED, stack.story(forward)
+    assert stack.settle(turning).state is RunState.ROLLED_BACK, stack.story(turning)
+    assert stack.settle(undoing).state is RunState.ROLLED_BACK, stack.story(undoing)
+    for handle in (forward, turning, undoing):
+        assert len(stack.world.calls(handle.id)) == len(stack.world.effects(handle.id))
+        assert_entries_explain(handle)
+
+
 @pytest.mark.parametrize("cell", CELLS, ids=str)
 def test_run_ends_and_no_effect_is_doubled(started: Started, cell: Cell) -> None:
     """Wherever the child is killed, the run ends, done steps do not run again, and each effect exists once."""

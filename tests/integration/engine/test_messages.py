@@ -8,8 +8,9 @@ from backout import RunHandle, RunState
 from tests.integration.engine.conftest import OpenStack
 from tests.support.apps import pipelines
 from tests.support.apps.making import LINKS
+from tests.support.corners import Message
 from tests.support.events import watching
-from tests.support.stack import COMPENSATION, Message, Stack
+from tests.support.stack import COMPENSATION, Stack
 from tests.support.waiting import wait_until
 
 

@@ -10,6 +10,7 @@ from backout import Pipeline, ReviewReason, RunHandle, RunState
 from backout.events import Event
 from tests.support.apps import pipelines
 from tests.support.history import assert_entries_explain
+from tests.support.ledgers import on_each_stack
 from tests.support.stack import COMPENSATION, Stack
 from tests.support.waiting import wait_until
 
@@ -19,6 +20,7 @@ def delays(handle: RunHandle) -> list[float]:
     return [entry.detail["delay_seconds"] for entry in handle.entries() if entry.event is Event.RETRY_SCHEDULED]
 
 
+@on_each_stack
 def test_retries_end_with_success(stack: Stack) -> None:
     """Attempts that fail are recorded with their error and delay, and the first that answers ends them."""
     handle, run = stack.run(pipelines.ORDER, {"money": ["connection:line is dead", "error", "ok"]})
@@ -134,6 +136,7 @@ def test_park_run_keeps_what_was_done(stack: Stack) -> None:
     assert_entries_explain(handle)
 
 
+@on_each_stack
 def test_ask_human_opens_a_review_with_its_reason(stack: Stack) -> None:
     """`AskHuman` opens a review under the reason code given, and undoes nothing."""
     handle, run = stack.run(pipelines.ORDER, {"money": ["ask:credentials_failed"]})

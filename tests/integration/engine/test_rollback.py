@@ -8,12 +8,14 @@ from backout import ReviewReason, RollbackOutcome, RunState
 from backout.events import Event
 from tests.support.apps import pipelines
 from tests.support.history import assert_entries_explain
+from tests.support.ledgers import on_each_stack
 from tests.support.stack import COMPENSATION, Script, Stack
 from tests.support.waiting import wait_until
 
 PARCEL_FAILS = {"parcel": ["fail:no courier in that area"]}
 
 
+@on_each_stack
 def test_compensations_run_in_reverse_start_order(stack: Stack) -> None:
     """What was started last is undone first, and each compensation starts after the one before is recorded (R5)."""
     handle, run = stack.run(pipelines.ORDER, PARCEL_FAILS)
@@ -164,6 +166,15 @@ def test_step_without_effect_is_not_undone(stack: Stack, script: Script, undone:
     assert run.state is RunState.ROLLED_BACK
     assert run.rollback_outcome is RollbackOutcome.COMPLETE
     assert [call for call in stack.world.calls(handle.id) if call.startswith("undo")] == undone
+    assert_entries_explain(handle)
+
+
+def test_step_without_effect_that_the_run_went_on_after_is_not_undone_either(stack: Stack) -> None:
+    """What it said about its effect is kept for the rollback that a later step causes."""
+    handle, run = stack.run(pipelines.CONTINUING, {"money_continue": ["no_effect"], **PARCEL_FAILS})
+    assert run.state is RunState.ROLLED_BACK
+    assert stack.world.calls(handle.id)[-2:] == ["undo parcel", "undo goods"]
+    assert stack.states(handle, COMPENSATION)["money_continue"] == "skipped"
     assert_entries_explain(handle)
 
 

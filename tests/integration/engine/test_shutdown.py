@@ -11,7 +11,7 @@ from backout.events import Event
 from tests.integration.engine.conftest import OpenStack
 from tests.support.apps import pipelines
 from tests.support.history import assert_entries_explain
-from tests.support.ledgers import DATABASES
+from tests.support.ledgers import ENGINE_DATABASES
 from tests.support.stack import COMPENSATION, Stack
 from tests.support.waiting import wait_until
 
@@ -47,7 +47,7 @@ def test_warm_shutdown_finishes_the_step(new_stack: OpenStack) -> None:
     assert stack.step(handle, "money").attempt == 1
 
 
-@pytest.mark.parametrize("database", DATABASES)
+@pytest.mark.parametrize("database", ENGINE_DATABASES)
 def test_cold_shutdown_gives_an_idempotent_step_back(new_stack: OpenStack, database: str) -> None:
     """An idempotent step cut off by SIGQUIT is not failed: its claim is given back and the next worker runs it."""
     stack = new_stack(database)

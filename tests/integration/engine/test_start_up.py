@@ -7,12 +7,12 @@ import pytest
 from backout import RunState, SchemaMismatch
 from tests.integration.engine.conftest import OpenStack
 from tests.support.apps import pipelines
-from tests.support.ledgers import DATABASES
+from tests.support.ledgers import DATABASES, ENGINE_DATABASES
 
 COMMAND = "backout ledger upgrade"
 
 
-@pytest.mark.parametrize("database", DATABASES)
+@pytest.mark.parametrize("database", ENGINE_DATABASES)
 def test_worker_refuses_an_empty_database(new_stack: OpenStack, database: str) -> None:
     """A worker on a database without tables does not start, and says which command makes them."""
     stack = new_stack(database, is_migrated=False)
@@ -22,7 +22,7 @@ def test_worker_refuses_an_empty_database(new_stack: OpenStack, database: str) -
     assert "Traceback" not in worker.log
 
 
-@pytest.mark.parametrize("database", DATABASES)
+@pytest.mark.parametrize("database", ENGINE_DATABASES)
 def test_enqueue_refuses_an_empty_database(new_stack: OpenStack, database: str) -> None:
     """Enqueueing on a database without tables is refused with the command that makes them."""
     stack = new_stack(database, is_migrated=False)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from celery import Celery, signals
+from kombu import Queue
 
 from backout.settings import PREFIX
 from tests.support.apps import names
@@ -29,7 +30,6 @@ def make_app(name: str, environment: Mapping[str, str], **options: Any) -> Celer
     """Return an app; backout is bound by the settings alone until somebody installs it."""
     app = Celery(name, broker=environment[names.BROKER], **options)
     app.conf.update(
-        broker_transport_options=json.loads(environment[names.TRANSPORT]),
         broker_connection_retry_on_startup=True,
         # A worker whose test run was killed finds no broker any more, and ends.
         broker_connection_max_retries=3,
@@ -40,7 +40,17 @@ def make_app(name: str, environment: Mapping[str, str], **options: Any) -> Celer
     )
     app.conf.update({f"{PREFIX}{key}": value for key, value in SETTINGS.items()})
     app.conf.update({f"{PREFIX}database_url": environment[names.LEDGER]})
+    configure(app, json.loads(environment[names.CELERY]))
     return app
+
+
+def configure(app: Celery, settings: dict[str, Any]) -> None:
+    """Set what is special about one test; it comes after the tests' own settings."""
+    arguments = settings.pop("test_queue_arguments", None)
+    app.conf.update(settings)
+    if arguments:
+        name = app.conf.task_default_queue
+        app.conf.task_queues = [Queue(name, routing_key=name, queue_arguments=arguments)]
 
 
 @signals.worker_ready.connect

@@ -2,8 +2,8 @@
 
 BROKER = "BACKOUT_TEST_BROKER"
 """The broker's URL."""
-TRANSPORT = "BACKOUT_TEST_TRANSPORT"
-"""Celery's `broker_transport_options`, as JSON."""
+CELERY = "BACKOUT_TEST_CELERY"
+"""Celery's settings for this test, as JSON; also `test_queue_arguments`, those of the default queue."""
 LEDGER = "BACKOUT_TEST_LEDGER"
 """The ledger's database URL."""
 OUTSIDE = "BACKOUT_TEST_OUTSIDE"

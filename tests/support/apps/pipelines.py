@@ -17,6 +17,7 @@ from backout import (
     AskHuman,
     CompensationContext,
     FailStep,
+    NotDone,
     ParkRun,
     Pipeline,
     Retry,
@@ -24,6 +25,7 @@ from backout import (
     SkipStep,
     Step,
     StepContext,
+    Unknown,
     step,
 )
 from backout.pipelines.decorators import DecoratedStep
@@ -61,9 +63,10 @@ def outside() -> Outside:
 
 def act(job: Job, ctx: StepContext, what: str) -> Receipt:
     """Have the effect, record its id, and end as the script says."""
-    words = job.script.get(what, ["ok"])
-    word, _, argument = words[min(ctx.attempt, len(words)) - 1].partition(":")
+    word, argument = words_of(job, what, ctx.attempt)
     world = outside()
+    if word == "die_first":
+        kill("child")
     if word not in ("skip", "no_effect"):
         world.book(ctx.run_id, what=what, key=ctx.idempotency_key, attempt=ctx.attempt)
         ctx.record_external_id(what, f"{what}-{ctx.attempt}")
@@ -95,14 +98,69 @@ _ENDINGS: dict[str, Callable[[Outside, str], None]] = {
 }
 
 
+COMPANIONS = {"undo_": "undo ", "find_": "find ", "see_": "see "}
+
+
+def told_name(task: str) -> str:
+    """Return the name in scripts and books of the function that a task runs: `undo money` for `undo_money`."""
+    for start, word in COMPANIONS.items():
+        if task.startswith(start):
+            return f"{word}{task.removeprefix(start)}"
+    return task
+
+
+def words_of(job: Job, what: str, attempt: int) -> tuple[str, str]:
+    """Return the word of the script for an attempt, and what stands after its colon."""
+    words = job.script.get(what, ["ok"])
+    word, _, argument = words[min(attempt, len(words)) - 1].partition(":")
+    return word, argument
+
+
+def look_up(job: Job, ctx: StepContext, what: str) -> Receipt | NotDone | Unknown | None:
+    """Say what the bank's books say of a key, unless the script says something else."""
+    word, argument = words_of(job, f"find {what}", ctx.attempt)
+    world = outside()
+    world.strike(f"{ctx.run_id} find {what} {INSIDE}")
+    world.tell(f"{ctx.run_id} find {what}", {"ids": dict(ctx.external_ids), "key": ctx.idempotency_key})
+    if word == "unknown":
+        return Unknown(argument or "the bank is closed")
+    if word == "deny":
+        return NotDone()
+    if word == "forget":
+        return None
+    _ENDINGS[word](world, argument)
+    booked = [line for line in world.lines(ctx.run_id) if line.what == what and line.key == ctx.idempotency_key]
+    return Receipt(step=what, attempt=booked[-1].attempt) if booked else NotDone()
+
+
+def look_at(job: Job, output: Receipt, ctx: StepContext, what: str) -> bool:
+    """Say whether what was published is seen, as the script says."""
+    word, argument = words_of(job, f"see {what}", ctx.attempt)
+    world = outside()
+    world.strike(f"{ctx.run_id} see {what} {INSIDE}")
+    world.tell(f"{ctx.run_id} see {what}", {"output": output.model_dump(), "key": ctx.idempotency_key})
+    if word in ("no", "maybe"):
+        return word if word == "maybe" else False  # type: ignore[return-value]  # a wrong answer is tried too
+    _ENDINGS[word](world, argument)
+    return True
+
+
 def make_step(
-    name: str, *, undo: dict[str, Any] | None = None, retry: Retry = TWICE, **contract: Any
+    name: str,
+    *,
+    undo: dict[str, Any] | None = None,
+    find: dict[str, Any] | None = None,
+    see: dict[str, Any] | None = None,
+    retry: Retry = TWICE,
+    **contract: Any,
 ) -> Step[..., Any]:
     """Return a step that acts as its run's script says.
 
     Args:
         name: of the step and of its task.
         undo: options of its compensation; `None` where it has none.
+        find: options of its reconcile function, called `find <name>` in scripts.
+        see: options of its verify function, called `see <name>` in scripts.
         retry: of the step.
         contract: as for `@step`.
     """
@@ -119,6 +177,18 @@ def make_step(
 
         options = {"action": f"take the {name} back", "retry": TWICE, "idempotent": True, **undo}
         made.compensation(name=f"undo_{name}", **options)(run_back)
+    if find is not None:
+
+        def find_out(job: Job, ctx: StepContext) -> Receipt | NotDone | Unknown | None:
+            return look_up(job, ctx, name)
+
+        made.reconcile(name=f"find_{name}", **{"retry": TWICE, **find})(find_out)
+    if see is not None:
+
+        def is_seen(job: Job, output: Receipt, ctx: StepContext) -> bool:
+            return look_at(job, output, ctx, name)
+
+        made.verify(name=f"see_{name}", **{"retry": TWICE, **see})(is_seen)
     return made
 
 
@@ -163,6 +233,37 @@ parcel = make_step("parcel", idempotent=True, undo=UNDO)
 ORDER = pipeline("order", [goods, money, parcel])
 """Every step and every compensation may be run again under its key."""
 
+EARLY = pipeline("early", [goods, make_step("money_early", idempotent=True, undo=UNDO, ack="early"), parcel])
+"""The message of the step in the middle is acknowledged when it starts."""
+
+ASKING: dict[str, Any] = {}
+money_asked = make_step("money_asked", undo=UNDO, find=ASKING)
+ASKED = pipeline("asked", [goods, money_asked, parcel])
+"""Nobody may run the step in the middle again without asking the bank; what undoes it may be run again."""
+goods_asked = make_step("goods_asked", undo=UNDO, find=ASKING, on_failure="continue")
+ASKED_TWICE = pipeline("asked_twice", [goods_asked, money_asked, make_step("parcel_asked", undo=UNDO, find=ASKING)])
+"""Every step must be asked about, and the first one may fail."""
+money_slow = make_step("money_slow", undo=UNDO, find=ASKING, timeout=timedelta(seconds=1))
+SLOW = pipeline("slow", [goods, money_slow])
+"""A step that is soon taken for lost."""
+money_lost = make_step("money_lost", undo=UNDO, idempotent=True, timeout=timedelta(seconds=1), retry=Retry(limit=0))
+LOSING = pipeline("losing", [goods, money_lost])
+"""As before, but it runs again at once when an attempt is lost."""
+
+deadly = make_step("deadly", undo=UNDO, find={})
+DEADLY = pipeline("deadly", [deadly])
+"""Its worker dies before the bank is called, each time."""
+
+page = make_step("page", effect="publish", undo=UNDO, see=ASKING)
+PUBLISHED = pipeline("published", [goods, page, parcel])
+PUBLISHED_LAST = pipeline("published_last", [goods, page])
+page_choosy = make_step(
+    "page_choosy", effect="publish", undo=UNDO, see={"retry": Retry(limit=2, delay=0.1, jitter=0, on=(OSError,))}
+)
+PUBLISHED_CHOOSY = pipeline("published_choosy", [page_choosy])
+page_asked = make_step("page_asked", effect="publish", undo=UNDO, find=ASKING, see=ASKING)
+PUBLISHED_ASKED = pipeline("published_asked", [goods, page_asked])
+
 money_once = make_step("money_once", undo={"idempotent": False})
 ONCE = pipeline("once", [goods, money_once, parcel])
 """The step in the middle may not be run again when nobody knows how it ended; neither may its compensation."""
@@ -196,12 +297,17 @@ EXPONENTIAL = pipeline("exponential", [exponential])
 LINEAR = pipeline("linear", [linear])
 LATE = pipeline("late", [late])
 HOURS = pipeline("hours", [hours])
+hurried = make_step("hurried", undo=UNDO, retry=Retry(limit=2, delay=timedelta(hours=1), backoff="constant", jitter=0))
+HURRIED = Pipeline("hurried", [goods, hurried, parcel], subject=subject, deadline=timedelta(seconds=2))
+"""A run that must be finished soon, with a step that waits for an hour between its attempts."""
 CHOOSY = pipeline("choosy", [choosy])
 
 QUICKLY = timedelta(seconds=0.7)
 quick = make_step("quick", timeout=QUICKLY, idempotent=True, undo=UNDO)
 quick_once = make_step("quick_once", timeout=QUICKLY, undo=UNDO)
+quick_asked = make_step("quick_asked", timeout=QUICKLY, undo=UNDO, find=ASKING)
 QUICK = pipeline("quick", [quick])
+QUICK_ASKED = pipeline("quick_asked", [quick_asked])
 QUICK_ONCE = pipeline("quick_once", [quick_once])
 
 

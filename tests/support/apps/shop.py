@@ -30,7 +30,7 @@ def strike(point: FaultPoint) -> None:
     elif point is FaultPoint.ENQUEUE_COMMITTED:
         pipelines.outside().strike(point.value)
     else:
-        what = str(current_task.name).rpartition(".")[2].replace("undo_", "undo ")
+        what = pipelines.told_name(str(current_task.name).rpartition(".")[2])
         run_id = current_task.request.kwargs["backout_step"]["run"]
         pipelines.outside().strike(f"{run_id} {what} {point.value}")
 

@@ -3,6 +3,8 @@
 Everything is written out here and nothing is imported from the models: a migration must do the same for ever.
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mysql, postgresql
@@ -15,8 +17,9 @@ depends_on = None
 _UUID = sa.Uuid(as_uuid=False).with_variant(sa.String(36), "sqlite", "mysql", "mariadb")
 _SERIAL = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _INSTANT = sa.DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
-_DOCUMENT = sa.JSON().with_variant(sa.Text(), "sqlite")
-_MAPPING = sa.JSON().with_variant(postgresql.JSONB(), "postgresql").with_variant(sa.Text(), "sqlite")
+_TEXT = sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
+_DOCUMENT = sa.JSON().with_variant(sa.Text(), "sqlite").with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
+_MAPPING = _DOCUMENT.with_variant(postgresql.JSONB(), "postgresql")
 
 
 def upgrade() -> None:
@@ -25,6 +28,19 @@ def upgrade() -> None:
     _make_step()
     _make_entry()
     _make_review()
+
+
+def _stored() -> dict[str, Any]:
+    """Return how MySQL stores a table; columns added later inherit the collation.
+
+    By what the server is and not by its name in the URL: MariaDB answers to "mysql" too, and has other collations.
+    """
+    dialect = op.get_bind().dialect
+    if dialect.name not in ("mysql", "mariadb"):
+        return {}
+    collation = "utf8mb4_nopad_bin" if getattr(dialect, "is_mariadb", False) else "utf8mb4_0900_bin"
+    options = {"engine": "InnoDB", "charset": "utf8mb4", "collate": collation}
+    return {f"{dialect.name}_{option}": value for option, value in options.items()}
 
 
 def _make_run() -> None:
@@ -38,7 +54,7 @@ def _make_run() -> None:
         sa.Column("subject_id", sa.String(length=255), nullable=True, comment="NULL: the pipeline names no subject"),
         sa.Column("state", sa.String(length=20), nullable=False),
         sa.Column("round", sa.Integer(), server_default=sa.text("1"), nullable=False),
-        sa.Column("operator_state", sa.Text(), nullable=False),
+        sa.Column("operator_state", _TEXT, nullable=False),
         sa.Column("last_successful_step", sa.String(length=200), nullable=True, comment="NULL: none yet"),
         sa.Column("external_ids", _MAPPING, nullable=False),
         sa.Column(
@@ -50,7 +66,7 @@ def _make_run() -> None:
         ),
         sa.Column("next_retry_at", _INSTANT, nullable=True, comment="NULL: no retry is scheduled"),
         sa.Column("requires_human_review", sa.Boolean(), nullable=False),
-        sa.Column("error_summary", sa.Text(), nullable=True, comment="the forward error; NULL: none"),
+        sa.Column("error_summary", _TEXT, nullable=True, comment="the forward error; NULL: none"),
         sa.Column("rollback_outcome", sa.String(length=20), nullable=False),
         sa.Column("input", _DOCUMENT, nullable=False),
         sa.Column("output", _DOCUMENT, nullable=True, comment="of the last step; NULL: not succeeded"),
@@ -71,6 +87,7 @@ def _make_run() -> None:
             name=op.f("ck_backout_run_state"),
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_backout_run")),
+        **_stored(),
     )
     op.create_index("ix_backout_run_state", "backout_run", ["state", "id"], unique=False)
     op.create_index("ix_backout_run_subject", "backout_run", ["subject_id"], unique=False)
@@ -139,6 +156,7 @@ def _make_step() -> None:
             name=op.f("ck_backout_step_state"),
         ),
         sa.PrimaryKeyConstraint("run_id", "round", "position", "direction", name=op.f("pk_backout_step")),
+        **_stored(),
     )
     op.create_index(
         "ix_backout_step_sweep",
@@ -164,9 +182,10 @@ def _make_entry() -> None:
         sa.Column("attempt", sa.Integer(), nullable=True, comment="NULL: about no attempt"),
         sa.Column("event", sa.String(length=40), nullable=False),
         sa.Column("actor", sa.String(length=200), nullable=False),
-        sa.Column("reason", sa.Text(), nullable=True, comment="NULL: the event says it all"),
+        sa.Column("reason", _TEXT, nullable=True, comment="NULL: the event says it all"),
         sa.Column("detail", _DOCUMENT, nullable=True, comment="NULL: none"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_backout_entry")),
+        **_stored(),
     )
     op.create_index("ix_backout_entry_run", "backout_entry", ["run_id", "id"], unique=False)
 
@@ -187,7 +206,7 @@ def _make_review() -> None:
         sa.Column("assignee", sa.String(length=200), nullable=True, comment="NULL: nobody yet"),
         sa.Column("decision", sa.String(length=40), nullable=True, comment="NULL: open"),
         sa.Column("decided_by", sa.String(length=200), nullable=True, comment="NULL: open"),
-        sa.Column("note", sa.Text(), nullable=True, comment="NULL: none"),
+        sa.Column("note", _TEXT, nullable=True, comment="NULL: none"),
         sa.Column("decided_at", _INSTANT, nullable=True, comment="NULL: open"),
         sa.CheckConstraint(
             "reason IN ('compensation_failed', 'confirmation_missing', 'credentials_failed', "
@@ -197,5 +216,6 @@ def _make_review() -> None:
         ),
         sa.CheckConstraint("(decision IS NULL) = (decided_at IS NULL)", name=op.f("ck_backout_review_decided")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_backout_review")),
+        **_stored(),
     )
     op.create_index("ix_backout_review_run", "backout_review", ["run_id"], unique=False)

@@ -1,0 +1,54 @@
+"""The parts of a `Change` as statements of their own, for databases that cannot run it as one.
+
+They need a transaction. Parameters are given once for all parts; each part takes those that it uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Connection, CursorResult, Insert, Select, Update
+from sqlalchemy.dialects import sqlite
+
+from backout.ledger.change import Change
+
+Parameters = Mapping[str, Any]
+RowValues = Mapping[str, Any]
+
+
+def follow_up(
+    connection: Connection,
+    change: Change,
+    row: RowValues,
+    parameters: Parameters,
+    *,
+    run_update: Update | None,
+) -> RowValues:
+    """Run what follows from a guard that has matched this row; return the row, with the columns of its run."""
+    known = {**parameters, **matched(row)}
+    is_run_changed = run_update is not None and run_known(connection, run_update, known).rowcount == 1
+    for statement, inserted in change.as_inserts:
+        if is_run_changed or not inserted.of_run_update:
+            run_known(connection, statement, known)
+    if not change.run_columns:
+        return dict(row)
+    return {**row, **run_known(connection, change.as_run_read, known).mappings().one()}
+
+
+def matched(row: RowValues) -> Parameters:
+    """Return the parameters by which statements refer to the matched row: `matched_<column>`."""
+    return {f"matched_{name}": value for name, value in row.items()}
+
+
+def run_known(connection: Connection, statement: Select[Any] | Update | Insert, known: Parameters) -> CursorResult[Any]:
+    """Run a statement with those of the known parameters that it uses."""
+    return connection.execute(statement, {name: known[name] for name in _bind_names(statement)})
+
+
+@cache
+def _bind_names(statement: Select[Any] | Update | Insert) -> tuple[str, ...]:
+    # SQLAlchemy refuses parameters that an INSERT or UPDATE does not use. They have the same names on every database.
+    compiled = statement.compile(dialect=sqlite.dialect())
+    return tuple(name for name, parameter in compiled.binds.items() if parameter.required)

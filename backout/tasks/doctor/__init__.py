@@ -1,0 +1,1 @@
+"""Checks a running installation: facts are collected, findings are made of them."""
