@@ -10,6 +10,8 @@
     │   ├── UnknownPipeline
     │   ├── UnknownRun
     │   ├── OutputMissing
+    │   ├── ActionRefused
+    │   ├── StateChanged
     │   └── WaitTimedOut
     ├── LedgerUnavailable          nobody yet: the database is away
     ├── MessageRefused             whoever sent the message; recorded in the ledger
@@ -169,6 +171,36 @@ class OutputMissing(RequestError):
         super().__init__(
             f"run {run_id} has no valid output of step {step!r}: it has not succeeded, was undone, or is no step of "
             "this pipeline. Only steps that come earlier in the pipeline have one.",
+        )
+
+
+class ActionRefused(RequestError):
+    """What was asked for by hand cannot be done about this run as it is. Nothing was written."""
+
+    code = "action_refused"
+
+    def __init__(self, *, verb: str, run_id: str, why: str, remedy: str) -> None:
+        self.verb = verb
+        self.run_id = run_id
+        self.why = why
+        self.remedy = remedy
+        super().__init__(f"{verb} of run {run_id} is refused: {why}. {remedy} Nothing was changed.")
+
+
+class StateChanged(RequestError):
+    """The run is not any more what the decision was made on (R13). Nothing was written; look again and decide anew."""
+
+    code = "state_changed"
+
+    def __init__(self, *, verb: str, run_id: str, expected: str, found: str, by: str) -> None:
+        self.verb = verb
+        self.run_id = run_id
+        self.expected = expected
+        self.found = found
+        self.by = by
+        super().__init__(
+            f"{verb} of run {run_id} was not done: it was decided on {expected}, and the run is now {found}"
+            f"{f' ({by})' if by else ''}. Nothing was changed; look with `backout runs show {run_id}` and decide anew.",
         )
 
 

@@ -8,7 +8,7 @@ Source: `semantics` section 4.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, Literal
@@ -43,6 +43,8 @@ class RunState(StrEnum):
 FINAL_RUN_STATES: Final = frozenset(
     {RunState.SUCCEEDED, RunState.ROLLED_BACK, RunState.FAILED, RunState.CANCELLED},
 )
+ACTIVE_RUN_STATES: Final = frozenset({RunState.PENDING, RunState.RUNNING, RunState.ROLLING_BACK})
+"""States in which a row of the run may be claimed."""
 SETTLED_RUN_STATES: Final = FINAL_RUN_STATES | {RunState.IN_REVIEW, RunState.PARKED, RunState.PAUSED}
 
 
@@ -136,12 +138,18 @@ class Arrow:
         sources: the states it may start from; empty when all that it can do is to create the row.
         targets: the states it may end in; more than one only where the contract of the step decides.
         creates: it makes the row where there is none.
+        is_by_hand: only a person walks it, or the engine in a run that a person has started again.
     """
 
     subject: Literal["run", "step"]
     sources: frozenset[str]
     targets: frozenset[str]
     creates: bool
+    is_by_hand: bool = False
+
+
+def _by_hand(arrow: Arrow) -> Arrow:
+    return replace(arrow, is_by_hand=True)
 
 
 def _step(sources: set[StepState], *targets: StepState, creates: bool = False) -> Arrow:
@@ -191,13 +199,83 @@ TRANSITIONS: Final[Mapping[str, Arrow]] = MappingProxyType(
         "clear_doubt": _step({StepState.IN_DOUBT}, StepState.READY),
         "drop_compensation": _step({StepState.PENDING}, StepState.SKIPPED),
         "undo_step": _step({StepState.SUCCEEDED}, StepState.UNDONE),
+        # By hand. A person lets a row run that had ended, says how it ended, or closes one that will not run; a later
+        # rollback plans what an earlier one has left standing anew, in the same row.
+        "reopen_step": _by_hand(
+            _step(
+                {StepState.FAILED, StepState.IN_DOUBT, StepState.SUCCEEDED, StepState.SKIPPED},
+                StepState.READY,
+                StepState.PENDING,
+            ),
+        ),
+        # A question that was answered without anybody knowing more is settled from succeeded.
+        "settle_step": _by_hand(
+            _step(
+                {StepState.PENDING, StepState.FAILED, StepState.IN_DOUBT, StepState.SUCCEEDED},
+                StepState.SUCCEEDED,
+            ),
+        ),
+        "close_step": _by_hand(
+            _step(
+                {
+                    StepState.PENDING,
+                    StepState.READY,
+                    StepState.RETRY_SCHEDULED,
+                    StepState.WAITING,
+                    StepState.IN_DOUBT,
+                },
+                StepState.SKIPPED,
+                StepState.FAILED,
+            ),
+        ),
+        "plan_again": _by_hand(
+            _step(
+                {StepState.FAILED, StepState.IN_DOUBT, StepState.SKIPPED, StepState.KEPT},
+                StepState.PENDING,
+                StepState.READY,
+                StepState.WAITING,
+            ),
+        ),
         "create_run": _run(set(), RunState.PENDING),
         "start_run": _run({RunState.PENDING}, RunState.RUNNING),
         "succeed_run": _run({RunState.RUNNING}, RunState.SUCCEEDED),
         "park_run": _run({RunState.RUNNING}, RunState.PARKED),
-        "review_run": _run({RunState.PENDING, RunState.RUNNING, RunState.ROLLING_BACK}, RunState.IN_REVIEW),
+        "review_run": _run(
+            {RunState.PENDING, RunState.RUNNING, RunState.ROLLING_BACK, RunState.PAUSED},
+            RunState.IN_REVIEW,
+        ),
         "begin_rollback": _run({RunState.RUNNING}, RunState.ROLLING_BACK),
-        "finish_rollback": _run({RunState.ROLLING_BACK}, RunState.ROLLED_BACK, RunState.FAILED),
+        # A rollback to a step ends paused: a person says whether the run goes on from there.
+        "finish_rollback": _run({RunState.ROLLING_BACK}, RunState.ROLLED_BACK, RunState.FAILED, RunState.PAUSED),
+        # By hand.
+        "pause_run": _by_hand(
+            _run({RunState.PENDING, RunState.RUNNING, RunState.ROLLING_BACK}, RunState.PAUSED),
+        ),
+        "resume_run": _by_hand(
+            _run(
+                {
+                    RunState.PENDING,
+                    RunState.RUNNING,
+                    RunState.PAUSED,
+                    RunState.PARKED,
+                    RunState.IN_REVIEW,
+                    RunState.ROLLED_BACK,
+                    RunState.FAILED,
+                    RunState.CANCELLED,
+                },
+                RunState.RUNNING,
+            ),
+        ),
+        "turn_run_back": _by_hand(
+            _run(set(RunState) - {RunState.WAITING, RunState.ROLLING_BACK}, RunState.ROLLING_BACK),
+        ),
+        "cancel_run": _by_hand(
+            _run(
+                {RunState.PENDING, RunState.RUNNING, RunState.PAUSED, RunState.PARKED, RunState.IN_REVIEW},
+                RunState.CANCELLED,
+            ),
+        ),
+        "close_run": _by_hand(_run({RunState.PAUSED, RunState.PARKED, RunState.IN_REVIEW}, RunState.FAILED)),
     },
 )
 """Arrow name to arrow. Each name is a function of `backout.ledger.transitions`; a test compares the two."""

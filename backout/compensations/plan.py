@@ -55,16 +55,19 @@ class RollbackPlan:
 
 
 _ENDED = (StepState.SUCCEEDED, StepState.FAILED, StepState.IN_DOUBT, StepState.SKIPPED)
-_TO_BE_TRIED_AGAIN = (StepState.READY, StepState.RETRY_SCHEDULED, StepState.WAITING)
+_TO_BE_TRIED_AGAIN = (StepState.PENDING, StepState.READY, StepState.RETRY_SCHEDULED, StepState.WAITING)
+"""Of forward rows; one that is pending was held by a person, or because nobody defines it."""
 
 
-def plan_rollback(plan: Plan, steps: Sequence[StepRecord]) -> RollbackPlan:
+def plan_rollback(plan: Plan, steps: Sequence[StepRecord], *, to_position: int | None = None) -> RollbackPlan:
     """Return what undoing a run means.
 
     Args:
         plan: as recorded with the run.
         steps: all recorded rows of the run, in any order. No forward attempt may be running (R5).
+        to_position: the last position that is left as it is; `None`: all is undone.
     """
+    left = -1 if to_position is None else to_position
     compensated = {
         (step.round, step.position)
         for step in steps
@@ -75,6 +78,7 @@ def plan_rollback(plan: Plan, steps: Sequence[StepRecord]) -> RollbackPlan:
         step
         for step in steps
         if step.direction is Direction.FORWARD
+        and step.position > left
         and (step.state in _ENDED or may_have_happened(step))
         and (step.round, step.position) not in compensated
     ]

@@ -65,6 +65,8 @@ STORED: Final[dict[str, Any]] = {
 }
 """How MySQL stores a table, whatever the server's default: "A", "a" and "a " differ, as on every other database."""
 
+FORGIVEN: Final = "failed attempts that do not count against the retries: a person asked for more"
+
 metadata = MetaData(naming_convention=NAMING)
 
 
@@ -180,6 +182,7 @@ run = Table(
     Column("updated_at", Instant, nullable=False),
     Column("finished_at", Instant, comment="NULL: not final"),
     Column("deadline_at", Instant, comment="a step that would start later fails; NULL: none"),
+    Column("rollback_to", Integer, comment="position of the last step that a rollback leaves; NULL: it undoes all"),
     _one_of("state", _reachable("run"), "state"),
     _one_of("rollback_outcome", RollbackOutcome, "rollback_outcome"),
     _iff(FINAL_RUN_STATES, "finished_at", "final_is_finished"),
@@ -223,6 +226,7 @@ step = Table(
     Column("finished_at", Instant, comment="NULL: not finished"),
     Column("claimed_by", String(200), comment="the process that holds or held the claim; NULL: none, or unknown"),
     Column("may_run_until", Instant, comment="until then an attempt that was given up may still run; NULL: none"),
+    Column("forgiven_attempts", Integer, nullable=False, server_default=text("0"), comment=FORGIVEN),
     _one_of("state", _reachable("step"), "state"),
     _one_of("direction", Direction, "direction"),
     _iff(FINISHED_STEP_STATES, "finished_at", "finished"),

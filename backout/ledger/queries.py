@@ -193,6 +193,13 @@ def list_entries(
     return [EntryRecord(**_values(row, _ENTRY_ENUMS)) for row in connection.execute(statement)]
 
 
+def last_entry(connection: Connection, run_id: RunId) -> EntryRecord | None:
+    """Return what happened last to a run; `None` when nothing did."""
+    statement = _ENTRIES.where(entry.c.run_id == run_id).order_by(entry.c.id.desc()).limit(1)
+    row = connection.execute(statement).one_or_none()
+    return EntryRecord(**_values(row, _ENTRY_ENUMS)) if row is not None else None
+
+
 def list_reviews(connection: Connection, run_id: RunId | None = None, *, open_only: bool = False) -> list[ReviewRecord]:
     """Return reviews, oldest first, of one run or of all."""
     statement = _REVIEWS.order_by(review.c.opened_at, review.c.id)
@@ -218,13 +225,36 @@ def load_input(connection: Connection, run_id: RunId) -> JsonValue:
 def find_rollback_cause(connection: Connection, run_id: RunId) -> tuple[str, str]:
     """Return why a run is rolled back, in one line, and who asked for it."""
     cause = connection.execute(select(run.c.error_summary).where(run.c.id == run_id)).scalar_one_or_none()
-    actor = connection.execute(
-        select(entry.c.actor)
+    started = connection.execute(
+        select(entry.c.actor, entry.c.reason)
         .where(entry.c.run_id == run_id, entry.c.event == Event.ROLLBACK_STARTED.value)
         .order_by(entry.c.id.desc())
         .limit(1),
+    ).one_or_none()
+    # A run that had succeeded has no error: there the cause is why a person asked.
+    if started is None:
+        return cause or "", ""
+    return started.reason or cause or "", started.actor
+
+
+def is_rollback_open(connection: Connection, run_id: RunId) -> bool:
+    """Return whether a rollback of the run was started and has not come to its end, in whatever state the run is."""
+    last = connection.execute(
+        select(entry.c.event)
+        .where(
+            entry.c.run_id == run_id,
+            entry.c.event.in_(
+                (
+                    Event.ROLLBACK_STARTED.value,
+                    Event.ROLLBACK_CONTINUED.value,
+                    Event.ROLLBACK_FINISHED.value,
+                ),
+            ),
+        )
+        .order_by(entry.c.id.desc())
+        .limit(1),
     ).scalar_one_or_none()
-    return cause or "", actor or ""
+    return last is not None and last != Event.ROLLBACK_FINISHED.value
 
 
 def count_by_state(connection: Connection, pipeline: str | None = None) -> dict[RunState, int]:
@@ -260,6 +290,7 @@ def find_claim(connection: Connection, key: StepKey) -> Claim | None:
         step.c.idempotency_key,
         step.c.task_id,
         step.c.external_ids,
+        step.c.forgiven_attempts,
         *(run.c[name].label(f"run_{name}") for name in RunFacts.__dataclass_fields__),
     ).join_from(step, run, run.c.id == step.c.run_id)
     running = statement.where(step.c.state == StepState.RUNNING.value)
@@ -276,20 +307,21 @@ def find_claim(connection: Connection, key: StepKey) -> Claim | None:
         idempotency_key=row.idempotency_key,
         task_id=TaskId(row.task_id),
         external_ids=row.external_ids,
+        forgiven_attempts=row.forgiven_attempts,
         run=RunFacts.from_row(row._asdict()),
     )
 
 
-def next_undos(connection: Connection, key: StepKey, *, limit: int = 100) -> list[StepRecord]:
+def next_undos(connection: Connection, run_id: RunId, *, limit: int = 100) -> list[StepRecord]:
     """Return what is still to run on a run's way back, in order: compensations, and questions asked before them.
 
     Args:
         connection: any.
-        key: of a row of the run.
+        run_id: the run.
         limit: the most to return; each compensation asks, and a long rollback must not read all of it each time.
     """
     statement = _STEPS.where(
-        step.c.run_id == key.run_id,
+        step.c.run_id == run_id,
         step.c.direction.in_((Direction.COMPENSATION.value, Direction.RECONCILE.value)),
         step.c.state.in_(
             (

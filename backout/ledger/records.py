@@ -30,6 +30,7 @@ class Claim:
     Attributes:
         attempt: 1 for the first.
         external_ids: of this step, recorded by earlier attempts.
+        forgiven_attempts: failed ones from before a person asked for more.
     """
 
     key: StepKey
@@ -42,6 +43,12 @@ class Claim:
     task_id: TaskId
     external_ids: Mapping[str, str]
     run: RunFacts
+    forgiven_attempts: int = 0
+
+    @property
+    def failed_attempts(self) -> int:
+        """The attempts that count against the retries, this one included, should it fail."""
+        return self.attempt - self.lost_attempts - self.forgiven_attempts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +101,7 @@ class RunRecord:
     updated_at: datetime
     finished_at: datetime | None
     deadline_at: datetime | None = None
+    rollback_to: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +133,7 @@ class StepRecord:
     finished_at: datetime | None
     claimed_by: str | None = None
     may_run_until: datetime | None = None
+    forgiven_attempts: int = 0
 
     @property
     def key(self) -> StepKey:

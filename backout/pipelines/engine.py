@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from backout.errors import ConfigurationError
@@ -24,6 +24,9 @@ class Engine(Protocol):
 
     def send(self, message: StepMessage) -> bool:
         """Send a message; False when the broker did not take it: the sweeper will."""
+
+    def send_compensations(self, messages: Sequence[StepMessage]) -> bool:
+        """Send compensations as one chain, in this order. Returns as `send`."""
 
 
 _resolvers: list[Callable[[], Engine | None]] = []

@@ -26,9 +26,20 @@ def state_when_stopped(last_done: StepContract | None, current: StepContract, *,
     return _join(last_done.done if last_done else None, word)
 
 
-def state_of_rollback(cause: StepContract, *, how: str) -> str:
-    """Return what holds from the turn on: `how` is `rolling_back`, `rolled_back`, `rollback_partial` or the like."""
-    return _join(cause.failed, how)
+def state_of_rollback(cause: StepContract, *, how: str, is_failed: bool = True) -> str:
+    """Return what holds from the turn on: `how` is `rolling_back`, `rolled_back`, `rollback_partial` or the like.
+
+    Args:
+        cause: the step that failed; the last one that started, where a person has asked.
+        how: far it is.
+        is_failed: `cause` has failed.
+    """
+    return _join(cause.failed if is_failed else cause.done, how)
+
+
+def state_by_hand(last_done: StepContract | None, *, how: str) -> str:
+    """Return what holds after a person's decision: `how` is `cancelled` or `closed`."""
+    return _join(last_done.done if last_done else None, how)
 
 
 def _join(*words: str | None) -> str:

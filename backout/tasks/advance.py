@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
+from backout.compensations.rounds import key_in_round, next_position
+from backout.identifiers import RunId
+from backout.ledger.records import StepRecord
 from backout.pipelines.contract import OnCompensationFailure, OnFailure, Plan, StepContract
 from backout.pipelines.words import state_when_done, state_while_running, state_while_verifying
 from backout.states import Answer, Direction, ReviewReason
@@ -54,6 +57,7 @@ class Situation:
         lost_attempts: of this row, before this attempt.
         doubted_attempts: for a question: attempts of its step that ended without an answer.
         is_rolling_back: the run is on its way back.
+        history: all rows of a run that a person has started again after a rollback; empty in the first round.
     """
 
     plan: Plan
@@ -65,6 +69,9 @@ class Situation:
     lost_attempts_limit: int
     doubted_attempts: int = 0
     is_rolling_back: bool = False
+    run_id: RunId
+    round_number: int = 1
+    history: tuple[StepRecord, ...] = ()
 
     @property
     def contract(self) -> StepContract:
@@ -114,15 +121,27 @@ def _go_on(situation: Situation, outcome: Succeeded | Skipped | Failed) -> GoOn:
 def _after_success(situation: Situation) -> Way:
     contract = situation.contract
     if contract.verify is not None:
-        return Way(following=contract, operator_state=state_while_verifying(contract), verifies=True)
+        return Way(
+            following=contract,
+            position=situation.position,
+            operator_state=state_while_verifying(contract),
+            verifies=True,
+        )
     return _onward(situation, contract, None)
 
 
 def _onward(situation: Situation, last_done: StepContract | None, failed: StepContract | None) -> Way:
-    following = situation.plan.step_after(situation.position)
-    if following is not None:
-        return Way(following=following, operator_state=state_while_running(last_done, following))
-    return Way(following=None, operator_state=state_when_done(last_done, failed))
+    # What stands of an earlier round is not repeated; in the first one nothing does.
+    plan, history = situation.plan, situation.history
+    position = next_position(plan, history, after=situation.position)
+    if position is None:
+        return Way(following=None, operator_state=state_when_done(last_done, failed))
+    return Way(
+        following=plan.steps[position],
+        position=position,
+        key=key_in_round(plan, history, situation.run_id, position, situation.round_number),
+        operator_state=state_while_running(last_done, plan.steps[position]),
+    )
 
 
 def _advance_failed(situation: Situation, outcome: Failed) -> Decision:

@@ -170,7 +170,7 @@ def _classify(
         error,
         retry=contract.retry,
         is_idempotent=contract.idempotent,
-        failed_attempts=claim.attempt - claim.lost_attempts,
+        failed_attempts=claim.failed_attempts,
         chance=random.random(),
     )
 
@@ -214,7 +214,7 @@ def _name_sight(work: Work, result: Any) -> Outcome:
     if result is not False:
         return Failed(error=_output_error("a verify function must return True or False", result))
     claim, retry = work.attempt.claim, work.contract.retry
-    looks = claim.attempt - claim.lost_attempts
+    looks = claim.failed_attempts
     facts = ErrorFacts(type="backout.NotLiveYet", message="it is not live yet", code="not_live_yet")
     # Whatever exceptions the rule names: this is none, only how often it is asked counts.
     if looks > retry.limit:

@@ -111,7 +111,8 @@ def _own_key(runtime: Runtime, task: Task[..., Any], message: ReceivedMessage) -
     if stored is None:
         return _OwnKey()
     key = function.key_function(from_json(function.schema.argument_types[0], stored))
-    return _OwnKey(key=key, exclusive=f"{task.name}:{key}")
+    # After an undo the key names an effect that was taken back: the round's own key was recorded with the row.
+    return _OwnKey(key=key if message.key.round == 1 else None, exclusive=f"{task.name}:{key}")
 
 
 def _meet_key_holder(

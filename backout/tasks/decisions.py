@@ -15,11 +15,15 @@ class Way:
 
     Attributes:
         following: the next step; `None` at the end of the run.
+        position: of the next step.
+        key: its idempotency key; empty where it is asked first.
         verifies: first it is asked whether what this step has published is live; `following` is then this step.
     """
 
     following: StepContract | None
     operator_state: str
+    position: int = 0
+    key: str = ""
     verifies: bool = False
 
 

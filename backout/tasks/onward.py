@@ -34,9 +34,9 @@ def onward_of(runtime: Runtime, attempt: Attempt, way: Way, *, step_key: str = "
     elif way.following is not None:
         following = NextStep(
             name=way.following.name,
-            position=claim.key.position + 1,
+            position=way.position,
             direction=Direction.FORWARD,
-            idempotency_key=f"{claim.key.run_id}:{way.following.name}",
+            idempotency_key=way.key,
             task_id=new_task_id(),
         )
     return Onward(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final, assert_never
 
 from backout.compensations.reviews import open_review
+from backout.compensations.way_back import remaining_chain
 from backout.ledger import transitions
 from backout.ledger.records import Claim
 from backout.ledger.session import LedgerConnection
@@ -34,7 +35,7 @@ from backout.tasks.decisions import (
 from backout.tasks.onward import next_message, onward_of
 from backout.tasks.outcome import Failed, Skipped, Succeeded
 from backout.tasks.questions import ask_first, confirm, leave_open, run_again, undo_answered, verified
-from backout.tasks.rollback import remaining_chain, turn_back, undo_next
+from backout.tasks.rollback import turn_back, undo_next
 from backout.tasks.runtime import Runtime
 
 BY_ITSELF: Final = Ended()
@@ -156,7 +157,9 @@ def _try_again(connection: LedgerConnection, runtime: Runtime, attempt: Attempt,
         return Recorded(consequence=consequence)
     if attempt.is_on_the_way_back:
         # The chain that carried this attempt ends with it; a new one carries what is left.
-        links = remaining_chain(connection, attempt.plan, claim.key, runtime.settings.chain_links, parent_id=None)
+        links = remaining_chain(
+            connection, attempt.plan, claim.key.run_id, runtime.settings.chain_links, parent_id=None
+        )
         return Recorded(
             consequence=consequence,
             compensations=(links[0].later(outcome.delay_seconds), *links[1:]),

@@ -19,6 +19,7 @@ from typing import Final
 from celery import Celery
 
 from backout.compensations.reviews import open_review
+from backout.compensations.way_back import remaining_chain
 from backout.identifiers import RunId, TaskId, new_task_id
 from backout.ledger import due, queries, transitions
 from backout.ledger.due import DueStep
@@ -27,7 +28,7 @@ from backout.ledger.session import LedgerConnection
 from backout.pipelines.contract import Plan
 from backout.pipelines.functions import find_function
 from backout.pipelines.message import KILL_GRACE_SECONDS, StepMessage, direction_contract
-from backout.states import Direction, ReviewReason, RunState, StepState
+from backout.states import ACTIVE_RUN_STATES, Direction, ReviewReason, RunState, StepState
 from backout.tasks.advance import advance
 from backout.tasks.attempt import Attempt, Ended
 from backout.tasks.claiming import DEADLINE_GRACE_SECONDS
@@ -36,7 +37,6 @@ from backout.tasks.dispatch import send_compensations, send_step
 from backout.tasks.outcome import Lost
 from backout.tasks.process import is_gone
 from backout.tasks.record import write
-from backout.tasks.rollback import remaining_chain
 from backout.tasks.runtime import Runtime
 from backout.tasks.situation import situation_of
 
@@ -83,6 +83,9 @@ def repair(connection: LedgerConnection, runtime: Runtime, row: DueStep, *, acto
         case StepState.RUNNING:
             why = "the claim expired: its worker no longer answers"
             return end_attempt(connection, runtime, plan, row, why=why, actor=actor)
+        case _ if row.run_state not in ACTIVE_RUN_STATES:
+            _keep_still(connection, runtime, row, actor=actor)
+            return None
         case StepState.WAITING:
             waited = transitions.end_wait(
                 connection,
@@ -98,6 +101,13 @@ def repair(connection: LedgerConnection, runtime: Runtime, row: DueStep, *, acto
         case _:
             logger.error("backout: %s of run %s is %s and marked for the sweeper", row.step, row.key.run_id, row.state)
             return None
+
+
+def _keep_still(connection: LedgerConnection, runtime: Runtime, row: DueStep, *, actor: str) -> None:
+    """Let a row rest whose run a person has stopped, or that waits for one; whoever resumes the run lets it go."""
+    reason = f"the run is {row.run_state.value}"
+    if row.state is StepState.WAITING or not transitions.hold_step(connection, row.key, reason=reason, actor=actor):
+        transitions.postpone_step(connection, row.key, seconds_from_now=runtime.settings.resend_seconds)
 
 
 def send_repairs(app: Celery, repairs: Sequence[Repair]) -> int:
@@ -168,6 +178,8 @@ def end_attempt(
     if recorded is None:
         return None
     if isinstance(decision, GiveBack):
+        if row.run_state not in ACTIVE_RUN_STATES:
+            return Repair(kind=Repaired.RELEASED)
         sent = _send_again(connection, runtime, plan, row, found="given back", actor=actor)
         return replace(sent, kind=Repaired.RELEASED)
     return Repair(kind=Repaired.DOUBTED, steps=recorded.steps, compensations=recorded.compensations)
@@ -241,7 +253,7 @@ def _send_again(
     if _is_on_the_way_back(row):
         # The chain is made anew with all links that are left: the one that was lost carried them.
         links = runtime.settings.chain_links
-        chain = remaining_chain(connection, plan, row.key, links, parent_id=parent_id)
+        chain = remaining_chain(connection, plan, row.key.run_id, links, parent_id=parent_id)
         return Repair(kind=Repaired.RESENT, compensations=chain)
     message = StepMessage.of(plan, row.key, task_id=task_id, attempt=row.attempt + 1, parent_id=parent_id)
     return Repair(kind=Repaired.RESENT, steps=(message,))

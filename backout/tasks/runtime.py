@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any, Final
 
 from celery import Celery
@@ -16,7 +17,7 @@ from backout.pipelines.message import StepMessage
 from backout.pipelines.registry import all_pipelines
 from backout.settings import PREFIX, Settings
 from backout.tasks.broker import apply_broker_defaults, has_quorum_queues
-from backout.tasks.dispatch import send_step
+from backout.tasks.dispatch import send_compensations, send_step
 
 CACHED_PLANS: Final = 200
 _ATTRIBUTE: Final = "_backout_runtime"
@@ -53,6 +54,10 @@ class Runtime:
     def send(self, message: StepMessage) -> bool:
         """Send a step's message; False when the broker did not take it: the sweeper will."""
         return send_step(self.app, message)
+
+    def send_compensations(self, messages: Sequence[StepMessage]) -> bool:
+        """Send compensations as one chain, in this order. Returns as `send`."""
+        return send_compensations(self.app, messages)
 
     def plan_of(self, run_id: RunId, digest: str) -> Plan:
         """Return the plan that was recorded with a run; read once for each digest.

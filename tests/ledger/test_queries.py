@@ -208,7 +208,7 @@ def test_reading_changes_nothing(ledger: Ledger) -> None:
         queries.read_clock(connection)
         due.take_due_steps(connection, limit=5)
         queries.find_claim(connection, key)
-        queries.next_undos(connection, key)
+        queries.next_undos(connection, run_id)
     assert take_snapshot(ledger) == before
 
 

@@ -98,7 +98,7 @@ class TestSteps:
             put_step(connection, key_of(run_id, 0), state=StepState.READY)
             put_step(connection, key_of(run_id, 0, Direction.COMPENSATION), state=StepState.PENDING, start_order=2)
             put_step(connection, key_of(run_id, 1, Direction.COMPENSATION), state=state, start_order=1)
-        found = ledger.read(lambda connection: queries.next_undos(connection, key_of(run_id)))
+        found = ledger.read(lambda connection: queries.next_undos(connection, run_id))
         assert [row.position for row in found] == ([1, 0] if is_to_run else [0])
 
 

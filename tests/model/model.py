@@ -7,6 +7,7 @@ from typing import Final
 
 from backout.compensations.plan import RollbackPlan, plan_rollback
 from backout.errors import AskHuman, FailStep, ParkRun, SkipStep, StepTimedOut
+from backout.identifiers import RunId
 from backout.jsontext import JsonValue
 from backout.ledger.records import StepRecord
 from backout.pipelines.contract import Plan, RecoveryKind
@@ -100,6 +101,7 @@ class Model:
         """Return where the attempt stands."""
         steps = self.plan.steps
         return Situation(
+            run_id=RunId("run"),
             plan=self.plan,
             position=ending.key[0],
             direction=ending.key[1],

@@ -7,6 +7,8 @@ from typing import TypeVar
 Found = TypeVar("Found")
 
 POLL_SECONDS = 0.02
+PATIENCE = 4
+"""How much longer than a test expects it is waited before it fails: on a busy machine everything takes its time."""
 
 
 def wait_until(condition: Callable[[], Found | None], timeout_seconds: float, what: str) -> Found:
@@ -14,9 +16,9 @@ def wait_until(condition: Callable[[], Found | None], timeout_seconds: float, wh
 
     The condition is tried at least once, and a last time at the deadline.
     """
-    deadline = time.monotonic() + timeout_seconds
+    deadline = time.monotonic() + timeout_seconds * PATIENCE
     while not (found := condition()):
         if time.monotonic() > deadline:
-            raise AssertionError(f"waited {timeout_seconds:g} seconds in vain: {what}; last seen: {found!r}")
+            raise AssertionError(f"waited {timeout_seconds * PATIENCE:g} seconds in vain: {what}; last seen: {found!r}")
         time.sleep(POLL_SECONDS)
     return found

@@ -8,6 +8,7 @@ from typing import Final
 
 import pytest
 
+from backout.identifiers import RunId
 from backout.pipelines.contract import OnCompensationFailure, OnFailure, Plan, StepContract
 from backout.states import Direction, ReviewReason
 from backout.tasks.advance import Situation, advance
@@ -64,6 +65,7 @@ def situation(
     """Return an attempt of the middle step of three, or of the last of two."""
     steps = (contract("reserve_stock"), outcome_of, contract("book_courier"))
     return Situation(
+        run_id=RunId("run"),
         plan=Plan(pipeline="fulfil_order", steps=steps[:2] if is_last else steps),
         position=1,
         direction=direction,
@@ -153,7 +155,12 @@ def test_end_of_a_step_makes_the_next_one_due() -> None:
     here = situation(step())
     assert advance(here, SUCCEEDED) == GoOn(
         outcome=SUCCEEDED,
-        onward=Way(following=here.plan.steps[2], operator_state="charge_card_done_book_courier_pending"),
+        onward=Way(
+            following=here.plan.steps[2],
+            position=2,
+            key="run:book_courier",
+            operator_state="charge_card_done_book_courier_pending",
+        ),
     )
 
 

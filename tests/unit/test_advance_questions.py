@@ -7,6 +7,7 @@ from typing import Final
 
 import pytest
 
+from backout.identifiers import RunId
 from backout.pipelines.contract import Effect, Plan, StepContract
 from backout.states import Answer, Direction, ReviewReason
 from backout.tasks.advance import Situation, advance
@@ -62,6 +63,7 @@ def situation(
 ) -> Situation:
     steps = (contract("reserve_stock"), step, BOOK)
     return Situation(
+        run_id=RunId("run"),
         plan=Plan(pipeline="fulfil_order", steps=steps[:2] if is_last else steps),
         position=1,
         direction=direction,
@@ -74,7 +76,9 @@ def situation(
     )
 
 
-ON_TO_BOOK: Final = Way(following=BOOK, operator_state="charge_card_done_book_courier_pending")
+ON_TO_BOOK: Final = Way(
+    following=BOOK, position=2, key="run:book_courier", operator_state="charge_card_done_book_courier_pending"
+)
 
 
 @pytest.mark.parametrize(
@@ -168,12 +172,14 @@ class TestPublishing:
     def test_a_success_is_verified_before_the_next_step(self) -> None:
         """Done and seen live are two acceptances."""
         success = Succeeded(output=1)
-        wanted = Way(following=PUBLISH, operator_state="publish_done_live_pending", verifies=True)
+        wanted = Way(following=PUBLISH, position=1, operator_state="publish_done_live_pending", verifies=True)
         assert advance(situation(PUBLISH, Direction.FORWARD), success) == GoOn(outcome=success, onward=wanted)
 
     def test_what_is_live_goes_on(self) -> None:
         """The next step starts when it was seen."""
-        wanted = Way(following=BOOK, operator_state="publish_done_book_courier_pending")
+        wanted = Way(
+            following=BOOK, position=2, key="run:book_courier", operator_state="publish_done_book_courier_pending"
+        )
         assert advance(situation(PUBLISH, Direction.VERIFY), Answered(answer=Answer.DONE)) == Verified(onward=wanted)
 
     def test_what_is_live_closes_the_run_after_the_last_step(self) -> None:

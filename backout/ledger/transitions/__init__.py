@@ -4,6 +4,20 @@ None of them commits or sends. On the worker's path a lost race is a return valu
 `start_run` and `succeed_run` are walked inside the outcome that causes them: see `claim_step` and `succeed_step`.
 """
 
+from backout.ledger.transitions.by_hand import (
+    CLOSED,
+    cancel_run,
+    close_run,
+    close_step,
+    continue_rollback,
+    pause_run,
+    reopen_step,
+    resume_run,
+    settle_step,
+    start_step,
+    succeed_run,
+    turn_run_back,
+)
 from backout.ledger.transitions.claims import claim_step, doubt_step, hold_step, release_claim, release_uncalled
 from backout.ledger.transitions.facts import (
     extend_claim,
@@ -33,8 +47,10 @@ from backout.ledger.transitions.questions import (
     drop_compensation,
     end_wait,
 )
+from backout.ledger.transitions.reviews import assign_review, resolve_review
 from backout.ledger.transitions.rollback import (
     NewCompensation,
+    plan_again,
     plan_compensation,
     ready_step,
     skip_compensation,
@@ -51,6 +67,7 @@ from backout.ledger.transitions.runs import (
 )
 
 __all__ = [
+    "CLOSED",
     "NewCompensation",
     "NewQuestion",
     "NewRun",
@@ -58,10 +75,15 @@ __all__ = [
     "Onward",
     "answer_question",
     "ask_question",
+    "assign_review",
     "begin_rollback",
+    "cancel_run",
     "claim_step",
     "clear_doubt",
+    "close_run",
+    "close_step",
     "confirm_step",
+    "continue_rollback",
     "create_run",
     "doubt_step",
     "drop_compensation",
@@ -74,6 +96,8 @@ __all__ = [
     "mark_resent",
     "park_run",
     "pass_failed_step",
+    "pause_run",
+    "plan_again",
     "plan_compensation",
     "postpone_step",
     "ready_step",
@@ -83,12 +107,19 @@ __all__ = [
     "record_refused_message",
     "release_claim",
     "release_uncalled",
+    "reopen_step",
+    "resolve_review",
+    "resume_run",
     "review_run",
     "schedule_retry",
+    "settle_step",
     "skip_compensation",
     "skip_step",
+    "start_step",
     "succeed_compensation",
+    "succeed_run",
     "succeed_step",
+    "turn_run_back",
     "undo_step",
     "verify_step",
 ]

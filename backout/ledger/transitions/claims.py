@@ -7,7 +7,19 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, case, func, literal, null, or_, update
+from sqlalchemy import (
+    Connection,
+    and_,
+    case,
+    exists,
+    func,
+    literal,
+    literal_column,
+    null,
+    or_,
+    select,
+    update,
+)
 
 from backout.events import Event
 from backout.identifiers import ClaimToken, TaskId
@@ -30,7 +42,7 @@ from backout.ledger.transitions.parts import (
     step_entry,
     this_run,
 )
-from backout.states import Direction, RunState, StepState, sources
+from backout.states import ACTIVE_RUN_STATES, Direction, RunState, StepState, sources
 
 CLOCK_SLACK_SECONDS: Final = 1.0
 """A retry's message may come this much before its time: the worker's clock is not the database's."""
@@ -44,7 +56,15 @@ _CLAIMED_COLUMNS: Final = (
     step.c.idempotency_key,
     step.c.task_id,
     step.c.external_ids,
+    step.c.forgiven_attempts,
 )
+_IS_ACTIVE: Final = exists(
+    select(literal_column("1")).where(
+        run.c.id == bind(step.c.run_id),
+        one_of(run.c.state, (state.value for state in ACTIVE_RUN_STATES)),
+    ),
+)
+"""A run that a person has stopped starts nothing, whatever messages are on their way."""
 _RUN_FACTS: Final = (
     run.c.pipeline,
     run.c.definition_digest,
@@ -65,7 +85,7 @@ def _claim_change(*, opens_run: bool, is_again: bool) -> Change:
             step.c.next_retry_at <= after(literal(CLOCK_SLACK_SECONDS)),
         ),
     )
-    guard = update(step).where(key_is(), due, step.c.attempt > 0 if is_again else step.c.attempt == 0)
+    guard = update(step).where(key_is(), due, step.c.attempt > 0 if is_again else step.c.attempt == 0, _IS_ACTIVE)
     rows = [step_entry(Event.ATTEMPT_STARTED)]
     run_update = None
     if opens_run:
@@ -128,8 +148,8 @@ def claim_step(
         exclusive_key: what no other run may hold at the same time; given with `own_key`.
 
     Returns:
-        `None` when the row is not due: it is done, somebody else runs it, its time has not come, or there is no such
-        row. Nothing was written.
+        `None` when the row is not due: it is done, somebody else runs it, its time has not come, a person has stopped
+        its run, or there is no such row. Nothing was written.
 
     Raises:
         sqlalchemy.exc.IntegrityError: another run holds the exclusive key. Nothing was written.
@@ -166,6 +186,7 @@ def _claim_of(row: Mapping[str, Any], key: StepKey, token: ClaimToken) -> Claim:
         idempotency_key=row["idempotency_key"],
         task_id=TaskId(row["task_id"]),
         external_ids=row["external_ids"],
+        forgiven_attempts=row["forgiven_attempts"],
         run=facts,
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, insert, literal, null, update
+from sqlalchemy import Connection, func, insert, literal, null, update
 
 from backout.events import Event
 from backout.identifiers import TaskId
@@ -42,6 +42,7 @@ class NewCompensation:
         start_order: the place in the order of undoing, from 1.
         reason: why it is kept or skipped; empty otherwise.
         wait_until: aware; given for a row that waits.
+        is_planned_again: an earlier rollback has left the row, with its undo failed, left out or kept.
     """
 
     key: StepKey
@@ -52,6 +53,7 @@ class NewCompensation:
     task_id: TaskId
     reason: str = ""
     wait_until: datetime | None = None
+    is_planned_again: bool = False
 
 
 _PLANNED_EVENTS: Final = {
@@ -75,24 +77,8 @@ def plan_compensation(
         if row.state.value not in TRANSITIONS["plan_compensation"].targets:
             message = f"a compensation cannot be planned as {row.state}"
             raise ValueError(message)
-        is_ready = row.state is StepState.READY
-        connection.execute(
-            insert(step).values(
-                **_key_columns(row.key),
-                step=row.step,
-                state=row.state.value,
-                attempt=0,
-                lost_attempts=0,
-                start_order=row.start_order,
-                idempotency_key=row.idempotency_key,
-                task_id=row.task_id,
-                external_ids={},
-                sends=1 if is_ready else 0,
-                sweep_at=after(literal(resend_seconds)) if is_ready else row.wait_until,
-                dispatched_at=now() if is_ready else null(),
-                finished_at=now() if row.state.is_finished else null(),
-            ),
-        )
+        write = plan_again if row.is_planned_again else _insert
+        write(connection, row, resend_seconds=resend_seconds)
         connection.execute(
             insert(entry).values(
                 at=now(),
@@ -103,6 +89,55 @@ def plan_compensation(
                 reason=row.reason or None,
             ),
         )
+
+
+def _planned_values(row: NewCompensation, resend_seconds: float) -> dict[str, Any]:
+    is_ready = row.state is StepState.READY
+    return {
+        "state": row.state.value,
+        "start_order": row.start_order,
+        "task_id": row.task_id,
+        "sends": 1 if is_ready else 0,
+        "sweep_at": after(literal(resend_seconds)) if is_ready else row.wait_until,
+        "dispatched_at": now() if is_ready else null(),
+        "finished_at": now() if row.state.is_finished else null(),
+    }
+
+
+def plan_again(connection: Connection, row: NewCompensation, *, resend_seconds: float) -> None:
+    """Plan a compensation that an earlier rollback has left, with its undo failed, left out or kept.
+
+    Its attempts and its idempotency key stay: what an earlier undo has done, this one must not do twice.
+
+    Raises:
+        RuntimeError: it is under way, or has succeeded; the caller's transaction must be rolled back.
+    """
+    again = (
+        update(step)
+        .where(key_is(), one_of(step.c.state, sources("plan_again")))
+        .values(
+            **_planned_values(row, resend_seconds),
+            claim_token=null(),
+            forgiven_attempts=step.c.attempt - step.c.lost_attempts,
+        )
+    )
+    if connection.execute(again, key_parameters(row.key)).rowcount != 1:
+        message = f"the compensation of {row.step} in run {row.key.run_id} is under way already"
+        raise RuntimeError(message)
+
+
+def _insert(connection: Connection, row: NewCompensation, *, resend_seconds: float) -> None:
+    connection.execute(
+        insert(step).values(
+            **_key_columns(row.key),
+            **_planned_values(row, resend_seconds),
+            step=row.step,
+            attempt=0,
+            lost_attempts=0,
+            idempotency_key=row.idempotency_key,
+            external_ids={},
+        ),
+    )
 
 
 def _key_columns(key: StepKey) -> dict[str, Any]:
@@ -168,9 +203,15 @@ _UNDO: Final = Change(
 _READY: Final = Change(
     guard=update(step)
     .where(key_is(), one_of(step.c.state, sources("ready_step")))
-    .values(state=StepState.READY.value, sends=1, sweep_at=after(seconds("resend")), dispatched_at=now()),
+    .values(
+        state=StepState.READY.value,
+        sends=1,
+        sweep_at=after(seconds("resend")),
+        dispatched_at=now(),
+        task_id=func.coalesce(bind(step.c.task_id), step.c.task_id),
+    ),
     returning=MATCHED,
-    rows=(step_entry(Event.STEP_READY, attempt=null()),),
+    rows=(step_entry(Event.STEP_READY, attempt=null(), reason=bind(entry.c.reason)),),
 )
 
 
@@ -189,11 +230,33 @@ def undo_step(connection: Connection, compensated: StepKey, *, actor: str = ENGI
     return apply(connection, _UNDO, {**forward, "b_actor": actor}) is not None
 
 
-def ready_step(connection: Connection, key: StepKey, *, resend_seconds: float, actor: str = ENGINE) -> bool:
-    """Let the next compensation be claimed. Needs the transaction of the outcome that comes before it.
+def ready_step(
+    connection: Connection,
+    key: StepKey,
+    *,
+    resend_seconds: float,
+    actor: str = ENGINE,
+    reason: str | None = None,
+    task_id: TaskId | None = None,
+) -> bool:
+    """Let the next compensation, or a row that was held, be claimed. Needs the transaction of what comes before it.
+
+    Args:
+        connection: the transaction.
+        key: the row.
+        resend_seconds: when the sweeper sends the message again if nobody takes it up.
+        actor: for the entry.
+        reason: for the entry, where a person asks.
+        task_id: of a new message; `None`: the one that was promised.
 
     Returns:
         False when it was not pending: nothing was written.
     """
-    parameters = {**key_parameters(key), "b_actor": actor, "b_resend": resend_seconds}
+    parameters = {
+        **key_parameters(key),
+        "b_actor": actor,
+        "b_reason": reason,
+        "b_resend": resend_seconds,
+        "b_task_id": task_id,
+    }
     return apply(connection, _READY, parameters) is not None

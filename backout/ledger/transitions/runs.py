@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, insert, literal, null, select
+from sqlalchemy import Connection, case, insert, literal, null, select
 
 from backout.events import Event
 from backout.identifiers import RunId, TaskId
@@ -160,7 +160,7 @@ _FINISH_ROLLBACK: Final = _run_change(
     state=bind(run.c.state),
     rollback_outcome=bind(run.c.rollback_outcome),
     next_retry_at=null(),
-    finished_at=now(),
+    finished_at=case((bind(run.c.state) == RunState.PAUSED.value, null()), else_=now()),
 )
 _REVIEW: Final = _run_change(
     "review_run",
@@ -215,12 +215,22 @@ def begin_rollback(
     )
 
 
-def finish_rollback(connection: Connection, run_id: RunId, *, operator_state: str, outcome: RollbackOutcome) -> bool:
+def finish_rollback(
+    connection: Connection,
+    run_id: RunId,
+    *,
+    operator_state: str,
+    outcome: RollbackOutcome,
+    is_to_step: bool = False,
+) -> bool:
     """Close the run after its last compensation: rolled back, or failed where something could not be undone.
+
+    A rollback to a step that is complete leaves the run paused: a person says whether it goes on from there.
 
     Needs a transaction. Returns False when the run was not rolling back: nothing was written.
     """
-    state = RunState.ROLLED_BACK if outcome is RollbackOutcome.COMPLETE else RunState.FAILED
+    done = RunState.PAUSED if is_to_step else RunState.ROLLED_BACK
+    state = done if outcome is RollbackOutcome.COMPLETE else RunState.FAILED
     return _walk(
         connection,
         _FINISH_ROLLBACK,

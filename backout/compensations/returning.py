@@ -1,0 +1,122 @@
+"""The way back as a person asks for it: what would be undone, and how a rollback that has stopped goes on. Pure."""
+
+from __future__ import annotations
+
+from backout.compensations.moves import Ask, DecideReview, Intent, Move, MoveRun, Reopen, WalkBack
+from backout.compensations.parts import UNFINISHED, planned_question, planned_undo, run_is
+from backout.compensations.plan import RollbackPlan
+from backout.compensations.requests import PlannedTask, Refusal, RunView, Verb
+from backout.ledger.records import StepRecord
+from backout.pipelines.words import state_of_rollback
+from backout.states import Direction, RunState, StepState
+
+_PLACES = (Direction.RECONCILE, Direction.COMPENSATION)
+
+
+def say_turn(view: RunView) -> str:
+    """Return the operator's state of a run that is turned back by hand."""
+    forward = [step for step in view.steps if step.direction is Direction.FORWARD and step.attempt > 0]
+    failed = [step for step in forward if step.state is StepState.FAILED]
+    if not forward:
+        return "rolling_back"
+    cause = (failed or forward)[-1]
+    return state_of_rollback(view.plan.steps[cause.position], how="rolling_back", is_failed=bool(failed))
+
+
+def undo_tasks(view: RunView, plan: RollbackPlan) -> tuple[PlannedTask, ...]:
+    """Return the tasks of a rollback, in the order in which they run."""
+    tasks: list[PlannedTask] = []
+    for line in plan.compensations:
+        if line.asks_first:
+            tasks.append(planned_question(view, line.forward, Direction.RECONCILE))
+        tasks.append(planned_undo(view, line.forward.position, line.forward.round))
+    return tuple(tasks)
+
+
+def decide_continue(view: RunView) -> Intent | Refusal:
+    """Return how a rollback goes on that was paused, that has stopped, or that ended without undoing everything."""
+    if view.run.state is RunState.ROLLING_BACK:
+        return Refusal(why="its rollback is under way", remedy="Wait; `backout runs watch` shows it.")
+    is_unfinished = view.is_rollback_open and view.run.state in (RunState.PAUSED, RunState.IN_REVIEW)
+    if not is_unfinished and not (view.run.state is RunState.FAILED and view.stopped_undos):
+        return Refusal(
+            why=f"{run_is(view)} and has no rollback that could go on",
+            remedy="`rollback` starts one; `rerun_compensation` runs a single undo again.",
+        )
+    again = [_again(view, row) for row in _stopped(view)]
+    refusal = next((one for one in again if isinstance(one, Refusal)), None)
+    if refusal is not None:
+        return refusal
+    moves = tuple(one for one in again if not isinstance(one, Refusal))
+    return continue_intent(view, moves, verb=Verb.CONTINUE_ROLLBACK)
+
+
+def continue_intent(
+    view: RunView, moves: tuple[Move, ...], *, verb: Verb, decided: tuple[DecideReview, ...] | None = None
+) -> Intent:
+    """Return the intent of a rollback that goes on after these moves."""
+    reviews = tuple(DecideReview(review_id=review.id, decision=verb.value) for review in view.reviews)
+    # While one of its rows is running, that row's outcome takes the rollback on.
+    walk = () if view.running else (WalkBack(),)
+    return Intent(
+        moves=(
+            *moves,
+            MoveRun(arrow="continue_rollback", operator_state=say_turn(view)),
+            *(reviews if decided is None else decided),
+            *walk,
+        ),
+        leads_to=RunState.ROLLING_BACK,
+        tasks=_left(view, moves),
+    )
+
+
+def _stopped(view: RunView) -> list[StepRecord]:
+    """Return the rows at which the rollback stopped: undos, and questions whose undo is still to come."""
+    rows = [row for row in view.stopped_undos if row.direction is Direction.COMPENSATION]
+    for undo in view.steps:
+        if undo.direction is not Direction.COMPENSATION or undo.state is not StepState.PENDING:
+            continue
+        question = view.companion(undo, Direction.RECONCILE)
+        is_asked_again = question is not None and (question.state is StepState.FAILED or _is_unknown(question))
+        if question is not None and is_asked_again:
+            rows.append(question)
+    return rows
+
+
+def _is_unknown(question: StepRecord) -> bool:
+    answer = question.output
+    return question.state is StepState.SUCCEEDED and isinstance(answer, dict) and answer.get("answer") == "unknown"
+
+
+def _again(view: RunView, row: StepRecord) -> Move | Refusal:
+    if row.direction is Direction.RECONCILE:
+        forward = view.companion(row, Direction.FORWARD)
+        return Ask(key=row.key, row=forward if forward is not None else row)
+    contract = view.plan.steps[row.position].compensation
+    if row.state is StepState.IN_DOUBT and not (contract is not None and contract.idempotent):
+        return Refusal(
+            why=f"the undo of {row.step} may have been done: attempt {row.attempt} was cut off before it answered (R8)",
+            remedy=f"Find out whether it was (idempotency key {row.idempotency_key}), then `resolve` its review with "
+            "`done` or `not_done`.",
+        )
+    return Reopen(row=row, state=StepState.PENDING)
+
+
+def _left(view: RunView, moves: tuple[Move, ...]) -> tuple[PlannedTask, ...]:
+    """Return the tasks that are left on the way back, in order."""
+    again = {move.row.key for move in moves if isinstance(move, Reopen)} | {
+        move.key for move in moves if isinstance(move, Ask)
+    }
+    ended = {move.row.key for move in moves if not isinstance(move, Reopen | Ask) and hasattr(move, "row")}
+    rows = [
+        row
+        for row in view.steps
+        if row.direction in _PLACES and (row.key in again or (row.state in UNFINISHED and row.key not in ended))
+    ]
+    rows.sort(key=lambda row: (row.start_order, _PLACES.index(row.direction)))
+    return tuple(
+        planned_undo(view, row.position, row.round)
+        if row.direction is Direction.COMPENSATION
+        else planned_question(view, row, Direction.RECONCILE)
+        for row in rows
+    )
