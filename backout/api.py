@@ -1,7 +1,24 @@
 """The public names, nothing else. `backout` hands them out at the first use."""
 
 from backout.app import install
+from backout.compensations.actions import ActionDone, Preview, act, preview
+from backout.compensations.next_actions import NextAction
+from backout.compensations.requests import PlannedTask, Refusal, Request, ReviewDecision, TaskKind, Verb
+from backout.compensations.verbs import (
+    assign_review,
+    cancel,
+    continue_rollback,
+    next_safe_actions,
+    pause,
+    rerun_compensation,
+    resolve,
+    resume,
+    retry_step,
+    rollback,
+    skip_step,
+)
 from backout.errors import (
+    ActionRefused,
     AskHuman,
     BackoutError,
     ConfigurationError,
@@ -17,6 +34,7 @@ from backout.errors import (
     RetryStep,
     SchemaMismatch,
     SkipStep,
+    StateChanged,
     StepError,
     StepFailed,
     StepSignal,
@@ -35,6 +53,8 @@ from backout.states import Direction, ReviewReason, RollbackOutcome, RunState, S
 from backout.tasks.context import CompensationContext, StepContext, UndoneStep
 
 __all__ = [
+    "ActionDone",
+    "ActionRefused",
     "AskHuman",
     "BackoutError",
     "CompensationContext",
@@ -46,14 +66,20 @@ __all__ = [
     "InvalidInput",
     "LedgerUnavailable",
     "MessageRefused",
+    "NextAction",
     "NotDone",
     "OutputMissing",
     "ParkRun",
     "PayloadTooLarge",
     "Pipeline",
+    "PlannedTask",
+    "Preview",
+    "Refusal",
+    "Request",
     "RequestError",
     "Retry",
     "RetryStep",
+    "ReviewDecision",
     "ReviewReason",
     "ReviewRecord",
     "RollbackOutcome",
@@ -62,6 +88,7 @@ __all__ = [
     "RunState",
     "SchemaMismatch",
     "SkipStep",
+    "StateChanged",
     "Step",
     "StepContext",
     "StepError",
@@ -70,11 +97,26 @@ __all__ = [
     "StepSignal",
     "StepState",
     "StepTimedOut",
+    "TaskKind",
     "UndoneStep",
     "Unknown",
     "UnknownPipeline",
     "UnknownRun",
+    "Verb",
     "WaitTimedOut",
+    "act",
+    "assign_review",
+    "cancel",
+    "continue_rollback",
     "install",
+    "next_safe_actions",
+    "pause",
+    "preview",
+    "rerun_compensation",
+    "resolve",
+    "resume",
+    "retry_step",
+    "rollback",
+    "skip_step",
     "step",
 ]

@@ -86,7 +86,7 @@ def preview(run: RunHandle | str, request: Request, *, engine: Engine | None = N
     Raises:
         UnknownRun: the ledger has no such run.
     """
-    found, run_id = _engine_and_id(run, engine)
+    found, run_id = engine_and_id(run, engine)
     view = found.ledger.read(lambda connection: load_view(connection, run_id))
     intent = _checked(view, request)
     refused = Preview(verb=request.verb, run_id=run_id, state=view.run.state, version=view.version, is_safe=False)
@@ -125,7 +125,7 @@ def act(
         ActionRefused: it cannot be done about this run as it is; nothing was written.
         StateChanged: the run is not what the preview showed, or a worker is just taking it up; nothing was written.
     """
-    found, run_id = _engine_and_id(run, engine)
+    found, run_id = engine_and_id(run, engine)
     _require(request, run_id, actor=actor, reason=reason)
 
     def once() -> tuple[Written, Intent]:
@@ -171,7 +171,8 @@ def load_view(connection: LedgerConnection, run_id: RunId) -> RunView:
     )
 
 
-def _engine_and_id(run: RunHandle | str, engine: Engine | None) -> tuple[Engine, RunId]:
+def engine_and_id(run: RunHandle | str, engine: Engine | None) -> tuple[Engine, RunId]:
+    """Return where a run is recorded, and its id."""
     if isinstance(run, RunHandle):
         return engine or run.engine, run.id
     return engine or current_engine(), RunId(run)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from backout.compensations.intents import decide
 from backout.compensations.moves import Intent
-from backout.compensations.requests import PlannedTask, Refusal, Request, ReviewDecision, RunView, Task, Verb
+from backout.compensations.requests import PlannedTask, Refusal, Request, ReviewDecision, RunView, TaskKind, Verb
 from backout.ledger.records import ReviewRecord, StepRecord
 from backout.states import Direction, ReviewReason, StepState
 
@@ -33,7 +33,7 @@ class NextAction:
     why: str
 
 
-def next_safe_actions(view: RunView) -> tuple[NextAction, ...]:
+def list_next_actions(view: RunView) -> tuple[NextAction, ...]:
     """Return what can be done about a run: safe actions first, then possible ones, then what is refused, and why."""
     actions = [_judge(view, request) for request in _requests(view)]
     return tuple(sorted(actions, key=lambda action: (not action.is_possible, not action.is_safe)))
@@ -84,7 +84,9 @@ def _explain(view: RunView, request: Request, intent: Intent) -> tuple[bool, str
 def _explain_forward(view: RunView, intent: Intent) -> tuple[bool, str]:
     what = f"{_say_tasks(intent.tasks) or 'No step is left: the run is closed as succeeded'}."
     row = view.frontier
-    is_called_again = any(task.task is Task.RUN and row is not None and task.step == row.step for task in intent.tasks)
+    is_called_again = any(
+        task.kind is TaskKind.RUN and row is not None and task.step == row.step for task in intent.tasks
+    )
     if row is None or not is_called_again or row.attempt == 0 or row.state is StepState.UNDONE:
         return True, _join(what, *intent.notes)
     contract = view.plan.steps[row.position]
@@ -144,8 +146,8 @@ def _how_to_know(view: RunView, review: ReviewRecord) -> str:
 
 
 def _say_tasks(tasks: tuple[PlannedTask, ...]) -> str:
-    words = {Task.RUN: "Runs", Task.UNDO: "Undoes", Task.ASK: "Asks about", Task.VERIFY: "Looks at"}
-    said = [f"{words[task.task]} {task.step}" for task in tasks]
+    words = {TaskKind.RUN: "Runs", TaskKind.UNDO: "Undoes", TaskKind.ASK: "Asks about", TaskKind.VERIFY: "Looks at"}
+    said = [f"{words[task.kind]} {task.step}" for task in tasks]
     return ", then ".join([said[0], *(one[0].lower() + one[1:] for one in said[1:])]) if said else ""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from backout.compensations.moves import Close, DecideReview
-from backout.compensations.requests import PlannedTask, Refusal, RunView, Task
+from backout.compensations.requests import PlannedTask, Refusal, RunView, TaskKind
 from backout.jsontext import JsonValue
 from backout.ledger.records import StepRecord
 from backout.states import Direction, RunState, StepState
@@ -22,7 +22,7 @@ def planned_run(view: RunView, position: int, *, key: str) -> PlannedTask:
     """Return the task of a forward step."""
     contract = view.plan.steps[position]
     given: dict[str, JsonValue] = {"idempotency_key": key, "external_ids": dict(view.run.external_ids)}
-    return PlannedTask(task=Task.RUN, name=contract.task, step=contract.name, given=given)
+    return PlannedTask(kind=TaskKind.RUN, name=contract.task, step=contract.name, given=given)
 
 
 def planned_question(view: RunView, row: StepRecord, direction: Direction) -> PlannedTask:
@@ -30,7 +30,7 @@ def planned_question(view: RunView, row: StepRecord, direction: Direction) -> Pl
     contract = view.plan.steps[row.position]
     question = contract.reconcile if direction is Direction.RECONCILE else contract.verify
     return PlannedTask(
-        task=Task.ASK if direction is Direction.RECONCILE else Task.VERIFY,
+        kind=TaskKind.ASK if direction is Direction.RECONCILE else TaskKind.VERIFY,
         name=question.task if question is not None else "",
         step=contract.name,
         given={"idempotency_key": row.idempotency_key, "external_ids": dict(row.external_ids)},
@@ -48,7 +48,7 @@ def planned_undo(view: RunView, position: int, round_number: int) -> PlannedTask
         missing.append("external ids: the step recorded none")
     compensation = contract.compensation
     return PlannedTask(
-        task=Task.UNDO,
+        kind=TaskKind.UNDO,
         name=compensation.task if compensation is not None else "",
         step=contract.name,
         action=compensation.action if compensation is not None else "",

@@ -154,7 +154,7 @@ class Refusal:
     remedy: str
 
 
-class Task(StrEnum):
+class TaskKind(StrEnum):
     """What a task that would run is for."""
 
     RUN = "run"
@@ -174,7 +174,7 @@ class PlannedTask:
         missing: what it will not have, in words; empty: nothing.
     """
 
-    task: Task
+    kind: TaskKind
     name: str
     step: str
     action: str = ""

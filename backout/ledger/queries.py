@@ -193,6 +193,12 @@ def list_entries(
     return [EntryRecord(**_values(row, _ENTRY_ENUMS)) for row in connection.execute(statement)]
 
 
+def find_review(connection: Connection, review_id: int) -> ReviewRecord | None:
+    """Return a review; `None` when the ledger has none of that id."""
+    row = connection.execute(_REVIEWS.where(review.c.id == review_id)).one_or_none()
+    return ReviewRecord(**_values(row, _REVIEW_ENUMS)) if row is not None else None
+
+
 def last_entry(connection: Connection, run_id: RunId) -> EntryRecord | None:
     """Return what happened last to a run; `None` when nothing did."""
     statement = _ENTRIES.where(entry.c.run_id == run_id).order_by(entry.c.id.desc()).limit(1)

@@ -30,6 +30,8 @@ EXAMPLES: list[BackoutError] = [
     errors.UnknownRun(run_id="0190", matches=2),
     errors.OutputMissing(run_id="0190", step="s"),
     errors.WaitTimedOut(run_id="0190", timeout_seconds=1.5, state="running"),
+    errors.ActionRefused(verb="rollback", run_id="0190", why="the run is rolled back", remedy="Look at it."),
+    errors.StateChanged(verb="resume", run_id="0190", expected="parked", found="running", by="last: by ada"),
     errors.LedgerUnavailable(database="sqlite:///x", problem="refused"),
     errors.MessageRefused(task="shop.charge", problem="it names no run"),
     errors.StepFailed(run_id="0190", step="s", attempt=2, error="ValueError: x", consequence="rolling back"),
