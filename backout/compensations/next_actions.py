@@ -84,10 +84,8 @@ def _explain(view: RunView, request: Request, intent: Intent) -> tuple[bool, str
 def _explain_forward(view: RunView, intent: Intent) -> tuple[bool, str]:
     what = f"{_say_tasks(intent.tasks) or 'No step is left: the run is closed as succeeded'}."
     row = view.frontier
-    is_called_again = any(
-        task.kind is TaskKind.RUN and row is not None and task.step == row.step for task in intent.tasks
-    )
-    if row is None or not is_called_again or row.attempt == 0 or row.state is StepState.UNDONE:
+    called = {task.step for task in intent.tasks if task.kind is TaskKind.RUN}
+    if row is None or row.step not in called or row.attempt == 0 or row.state is StepState.UNDONE:
         return True, _join(what, *intent.notes)
     contract = view.plan.steps[row.position]
     said_nothing_happened = bool((row.error or {}).get("no_effect")) and row.lost_attempts == 0

@@ -10,6 +10,8 @@ from celery import Celery
 from pydantic import BaseModel
 
 from backout import (
+    ActionDone,
+    ActionRefused,
     AskHuman,
     BackoutError,
     CompensationContext,
@@ -21,14 +23,20 @@ from backout import (
     InvalidInput,
     LedgerUnavailable,
     MessageRefused,
+    NextAction,
     NotDone,
     OutputMissing,
     ParkRun,
     PayloadTooLarge,
     Pipeline,
+    PlannedTask,
+    Preview,
+    Refusal,
+    Request,
     RequestError,
     Retry,
     RetryStep,
+    ReviewDecision,
     ReviewReason,
     ReviewRecord,
     RollbackOutcome,
@@ -37,6 +45,7 @@ from backout import (
     RunState,
     SchemaMismatch,
     SkipStep,
+    StateChanged,
     Step,
     StepContext,
     StepError,
@@ -45,12 +54,27 @@ from backout import (
     StepSignal,
     StepState,
     StepTimedOut,
+    TaskKind,
     UndoneStep,
     Unknown,
     UnknownPipeline,
     UnknownRun,
+    Verb,
     WaitTimedOut,
+    act,
+    assign_review,
+    cancel,
+    continue_rollback,
     install,
+    next_safe_actions,
+    pause,
+    preview,
+    rerun_compensation,
+    resolve,
+    resume,
+    retry_step,
+    rollback,
+    skip_step,
     step,
 )
 from backout.identifiers import RunId
@@ -211,6 +235,8 @@ def read_errors(error: BackoutError) -> str:
             return name
         case WaitTimedOut(timeout_seconds=seconds) | StepTimedOut(timeout_seconds=seconds):
             return f"{seconds:g}"
+        case ActionRefused(why=text) | StateChanged(found=text):
+            return text
         case LedgerUnavailable(database=text) | MessageRefused(problem=text) | StepFailed(consequence=text):
             return text
         case RequestError():
@@ -228,3 +254,33 @@ def read_records(run: RunRecord, step_row: StepRecord, entry: EntryRecord, revie
     assert_type(step_row.direction, Direction)
     assert_type(entry.run_id, RunId | None)
     assert_type(review.reason, ReviewReason)
+
+
+# --- By hand ----------------------------------------------------------------------------------------------------------
+
+
+def act_by_hand(run: RunHandle) -> list[ActionDone]:
+    wanted = Request(verb=Verb.ROLLBACK, to_step="charge")
+    seen = preview(run, wanted)
+    assert_type(seen, Preview)
+    assert_type(seen.refusal, Refusal | None)
+    assert_type(seen.tasks, tuple[PlannedTask, ...])
+    assert_type([task.kind for task in seen.tasks], list[TaskKind])
+    assign_review(7, "ada", actor="ada")
+    return [
+        act(run, wanted, actor="ada", reason="wrong order", expecting=seen.version),
+        retry_step(run, actor="ada", reason="the provider is back"),
+        resume(run, actor="ada", reason="go on"),
+        skip_step(run.id, actor="ada", reason="not needed", step="notify"),
+        rollback(run, actor="ada", reason="wrong order", to_step="charge", across_irreversible="agreed with finance"),
+        rerun_compensation(run, "charge", actor="ada", reason="the refund did not arrive"),
+        continue_rollback(run, actor="ada", reason="the provider is back"),
+        resolve(7, ReviewDecision.DONE, output={"id": "ch_1"}, actor="ada", reason="seen in the dashboard"),
+        cancel(run, actor="ada", reason="a test", with_rollback=True),
+        pause(run, actor="ada", reason="a moment"),
+    ]
+
+
+def look(run: RunHandle) -> list[str]:
+    assert_type(next_safe_actions(run), tuple[NextAction, ...])
+    return [action.why for action in next_safe_actions(run.id) if action.is_safe]
