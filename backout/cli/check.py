@@ -18,6 +18,7 @@ from backout.cli.render.words import say_count
 from backout.cli.shapes import shape
 from backout.errors import ConfigurationError
 from backout.pipelines.contract import Plan
+from backout.pipelines.definition import PipelineDefinition
 from backout.pipelines.registry import all_pipelines, find_pipeline
 from backout.pipelines.warnings import ContractWarning, find_warnings
 
@@ -37,8 +38,9 @@ def check(ctx: click.Context, names: tuple[str, ...], modules: tuple[str, ...], 
     when there is a warning.
     """
     _import_definitions(ctx, modules)
-    plans = _find_plans(names)
-    warnings = [find_warnings(plan) for plan in plans]
+    definitions = _find_definitions(names)
+    plans = [definition.plan for definition in definitions]
+    warnings = [find_warnings(definition.plan, definition.recorded_ids) for definition in definitions]
     if as_json:
         pipelines = [_shape(plan, found) for plan, found in zip(plans, warnings, strict=True)]
         write_json({"ok": not any(warnings), "pipelines": pipelines})
@@ -60,14 +62,14 @@ def _import_definitions(ctx: click.Context, modules: tuple[str, ...]) -> None:
         import_module_from_here(module)
 
 
-def _find_plans(names: tuple[str, ...]) -> list[Plan]:
-    plans = [find_pipeline(name).plan for name in names or sorted(all_pipelines())]
-    if not plans:
+def _find_definitions(names: tuple[str, ...]) -> list[PipelineDefinition]:
+    definitions = [find_pipeline(name) for name in names or sorted(all_pipelines())]
+    if not definitions:
         raise ConfigurationError(
             problem="the imported modules define no pipeline",
             remedy="Add the module that does to Celery's `imports`, or name it with --module.",
         )
-    return plans
+    return definitions
 
 
 def _shape(plan: Plan, warnings: Sequence[ContractWarning]) -> dict[str, object]:

@@ -22,6 +22,7 @@ from backout.pipelines.contract import (
     seconds,
 )
 from backout.pipelines.functions import TaskFunction
+from backout.pipelines.recorded_ids import RecordedIds
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -289,6 +290,14 @@ class PipelineDefinition:
             steps=contracts,
             deadline_seconds=None if deadline is None else seconds(deadline),
         )
+
+    @property
+    def recorded_ids(self) -> dict[str, RecordedIds]:
+        """Which external ids each step records, by the step's name, as far as the source shows it.
+
+        Not part of the plan: it is known only where the functions are, and no rule depends on it.
+        """
+        return {step.name: step.function.recorded_ids for step in self.steps}
 
     def __repr__(self) -> str:
         """Show the name and the steps."""

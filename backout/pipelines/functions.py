@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Final, Literal
 
 from backout.errors import DefinitionError
+from backout.pipelines.recorded_ids import RecordedIds, read_recorded_ids
 from backout.pipelines.schema import Schema, read_schema
 from backout.pipelines.validation import SIGNATURES
 
@@ -41,6 +42,11 @@ class TaskFunction:
     def schema(self) -> Schema:
         """The resolved types; resolved late, because a module may define its types after its steps."""
         return read_schema(self.call, subject=f"{self.kind} {self.task_name}", data_arguments=SIGNATURES[self.kind][1])
+
+    @cached_property
+    def recorded_ids(self) -> RecordedIds:
+        """The external ids that it records, as far as its source shows; read late, because few ever ask."""
+        return read_recorded_ids(self.call, data_arguments=SIGNATURES[self.kind][1])
 
 
 Listener = Callable[[TaskFunction], None]

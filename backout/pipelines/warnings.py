@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
 
 from backout.pipelines.contract import Effect, OnFailure, Plan, RecoveryKind, StepContract
+from backout.pipelines.recorded_ids import UNSEEN, RecordedIds
+
+_NOTHING_SEEN: Final[Mapping[str, RecordedIds]] = MappingProxyType({})
 
 
 class WarningCode(StrEnum):
@@ -17,6 +23,10 @@ class WarningCode(StrEnum):
     """A later step may ask for a rollback that cannot pass an irreversible one (R7)."""
     PUBLISHED_UNSEEN = "published_unseen"
     """Something is made live, and nobody looks whether it is."""
+    NOTIFY_RECORDS_NO_ID = "notify_records_no_id"
+    """A message is sent, and nobody could prove to its provider that it was."""
+    SHARED_EXTERNAL_ID = "shared_external_id"
+    """Two steps record an external id under one name; the run keeps the later one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +45,15 @@ class ContractWarning:
     remedy: str
 
 
-def find_warnings(plan: Plan) -> tuple[ContractWarning, ...]:
-    """Return what is to be warned of in a pipeline, in the order of its steps; empty when there is nothing."""
+def find_warnings(plan: Plan, recorded_ids: Mapping[str, RecordedIds] = _NOTHING_SEEN) -> tuple[ContractWarning, ...]:
+    """Return what is to be warned of in a pipeline, in the order of its steps; empty when there is nothing.
+
+    Args:
+        plan: of the pipeline.
+        recorded_ids: `PipelineDefinition.recorded_ids`; what is not seen is not warned of.
+    """
     warnings: list[ContractWarning] = []
+    recorded_by: dict[str, str] = {}
     for position, step in enumerate(plan.steps):
         if _asks_person_in_doubt(step):
             warnings.append(_warn_of_doubt(step))
@@ -47,6 +63,13 @@ def find_warnings(plan: Plan) -> tuple[ContractWarning, ...]:
             later = [other.name for other in plan.steps[position + 1 :] if other.on_failure is OnFailure.ROLLBACK]
             if later:
                 warnings.append(_warn_of_irreversible(step, later))
+        ids = recorded_ids.get(step.name, UNSEEN)
+        if step.effect is Effect.NOTIFY and ids.are_certainly_none:
+            warnings.append(_warn_of_no_id(step))
+        for name in sorted(ids.names):
+            if name in recorded_by:
+                warnings.append(_warn_of_shared_id(step, name, recorded_by[name]))
+            recorded_by.setdefault(name, step.name)
     return tuple(warnings)
 
 
@@ -84,4 +107,24 @@ def _warn_of_irreversible(step: StepContract, later: list[str]) -> ContractWarni
             "here and asks a person"
         ),
         remedy='Move it to the end, or give the later steps `on_failure` "park", "continue" or "review"',
+    )
+
+
+def _warn_of_no_id(step: StepContract) -> ContractWarning:
+    return ContractWarning(
+        code=WarningCode.NOTIFY_RECORDS_NO_ID,
+        step=step.name,
+        problem="it sends a message and records no id of it: nobody could ask its provider whether it arrived",
+        remedy='Write `ctx.record_external_id("message", …)` with the id that the provider returned',
+    )
+
+
+def _warn_of_shared_id(step: StepContract, name: str, first: str) -> ContractWarning:
+    return ContractWarning(
+        code=WarningCode.SHARED_EXTERNAL_ID,
+        step=step.name,
+        problem=(
+            f"it records the external id {name!r}, as {first} does before it: the run shows only the later of the two"
+        ),
+        remedy=f'Give it a name of its own, such as `ctx.record_external_id("{step.name}_{name}", …)`',
     )
