@@ -15,6 +15,7 @@ from backout.ledger import queries
 from backout.ledger.records import EntryRecord, ReviewRecord, RunRecord, StepRecord
 from backout.ledger.session import Ledger, LedgerConnection
 from backout.pipelines.contract import Plan, StepContract
+from backout.pipelines.customer import customer_message, read_plan
 from backout.states import Direction
 
 MOST_COUNTED: Final = 1_000
@@ -61,6 +62,11 @@ class RunPicture:
         starts = [entry.at for entry in self.entries_of(row) if entry.event is Event.ATTEMPT_STARTED]
         return starts[-1] if starts else None
 
+    @property
+    def customer_message(self) -> str:
+        """What a customer may be told about the run now."""
+        return customer_message(self.plan, self.run.state, self.run.operator_state)
+
     def open_review(self) -> ReviewRecord | None:
         """Return the newest question that nobody has answered; `None` when there is none."""
         return next((review for review in reversed(self.reviews) if review.decision is None), None)
@@ -86,7 +92,7 @@ def _read(connection: LedgerConnection, run_id: RunId) -> RunPicture | None:
         return None
     return RunPicture(
         run=run,
-        plan=_read_plan(queries.load_plan(connection, run_id)),
+        plan=read_plan(queries.load_plan(connection, run_id)),
         steps=queries.list_steps(connection, run_id),
         entries=queries.list_entries(connection, run_id),
         reviews=queries.list_reviews(connection, run_id),
@@ -109,10 +115,3 @@ def resolve_run(ledger: Ledger, given: str) -> RunId:
     if len(found) != 1:
         raise UnknownRun(run_id=given, matches=len(found))
     return found[0]
-
-
-def _read_plan(stored: object) -> Plan | None:
-    try:
-        return Plan.from_json(stored)
-    except ValueError:
-        return None

@@ -32,7 +32,8 @@ SVG_WIDTH: Final = 100
 def show_command(ctx: click.Context, run: str, entries: bool, svg: IO[str] | None, utc: bool, as_json: bool) -> None:
     """Show what happened to RUN (an id, or enough of its beginning), and what it waits for.
 
-    With --json: {"summary", "run", "plan", "steps", "reviews", "now"} and, with --entries, "entries".
+    With --json: {"summary", "customer_message", "run", "plan", "steps", "reviews", "now"} and, with --entries,
+    "entries".
     """
     with open_ledger(ctx) as ledger:
         picture = read_picture(ledger, resolve_run(ledger, run))

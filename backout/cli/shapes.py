@@ -38,11 +38,13 @@ def shape(value: object) -> Any:
 def shape_picture(picture: RunPicture, *, with_entries: bool) -> dict[str, Any]:
     """Return a run as `runs show --json` writes it.
 
-    Keys: `summary` (the sentence), `run`, `plan` (`null` when this release cannot read it), `steps` (the rows, by
-    round, forward before compensation, in the order of start), `reviews`, `now` and, if asked for, `entries`.
+    Keys: `summary` (the sentence), `customer_message` (what a customer may be told now), `run`, `plan` (`null` when
+    this release cannot read it), `steps` (the rows, by round, forward before compensation, in the order of start),
+    `reviews`, `now` and, if asked for, `entries`.
     """
     document = {
         "summary": tell_story(picture),
+        "customer_message": picture.customer_message,
         "run": shape(picture.run),
         "plan": shape(picture.plan),
         "steps": shape(picture.steps),

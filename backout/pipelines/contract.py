@@ -181,6 +181,8 @@ class Plan:
 
     Attributes:
         deadline_seconds: from enqueue on; a step that would start later fails instead. `None`: a run may take for ever.
+        review_within_seconds: in which a person should decide a review. `None`: reviews have no deadline.
+        customer_messages: what a customer may be told, by operator's state or run state; see `customer_message`.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="ignore")
@@ -188,6 +190,8 @@ class Plan:
     pipeline: str
     steps: tuple[StepContract, ...]
     deadline_seconds: float | None = None
+    review_within_seconds: float | None = 86_400.0
+    customer_messages: dict[str, str] = field(default_factory=dict)
     format: int = PLAN_FORMAT
 
     def position_of(self, name: str) -> int:

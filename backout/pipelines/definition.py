@@ -23,11 +23,13 @@ from backout.pipelines.contract import (
 )
 from backout.pipelines.functions import TaskFunction
 from backout.pipelines.recorded_ids import RecordedIds
+from backout.pipelines.words import all_operator_states
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 DEFAULT_TIMEOUT: Final = timedelta(minutes=10)
+DEFAULT_REVIEW_WITHIN: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,6 +266,8 @@ class PipelineDefinition:
         steps: each step starts when the one before it has succeeded.
         subject: a function of the input that says whom the run is about (a customer, an order); searchable.
         deadline: from enqueue on; see `Pipeline`.
+        review_within: see `Pipeline`.
+        customer_messages: see `Pipeline`.
 
     Raises:
         DefinitionError: the pipeline could not be run, or a step has no recovery action.
@@ -276,9 +280,14 @@ class PipelineDefinition:
         *,
         subject: Callable[[Any], str] | None = None,
         deadline: timedelta | float | None = None,
+        review_within: timedelta | float | None = DEFAULT_REVIEW_WITHIN,
+        customer_messages: Mapping[str, str] | None = None,
     ) -> None:
-        if deadline is not None:
-            validation.check_duration(f"pipeline {name!r}", "deadline", deadline)
+        subject_of_error = f"pipeline {name!r}"
+        for option, duration in (("deadline", deadline), ("review_within", review_within)):
+            if duration is not None:
+                validation.check_duration(subject_of_error, option, duration)
+        messages = validation.check_customer_texts(subject_of_error, customer_messages)
         validation.check_pipeline(name, steps, lambda entry: isinstance(entry, Step))
         contracts = tuple(step.contract() for step in steps)
         validation.check_contracts(name, contracts)
@@ -289,7 +298,10 @@ class PipelineDefinition:
             pipeline=name,
             steps=contracts,
             deadline_seconds=None if deadline is None else seconds(deadline),
+            review_within_seconds=None if review_within is None else seconds(review_within),
+            customer_messages=messages,
         )
+        validation.check_customer_states(subject_of_error, messages, all_operator_states(self.plan))
 
     @property
     def recorded_ids(self) -> dict[str, RecordedIds]:

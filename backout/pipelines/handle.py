@@ -10,6 +10,7 @@ from backout.errors import UnknownRun, WaitTimedOut
 from backout.identifiers import RunId
 from backout.ledger import queries
 from backout.ledger.records import EntryRecord, RunRecord, StepRecord
+from backout.pipelines.customer import customer_message, read_plan
 from backout.pipelines.definition import PipelineDefinition
 from backout.pipelines.engine import Engine
 from backout.pipelines.schema import from_json
@@ -73,6 +74,22 @@ class RunHandle:
         if record.state is not RunState.SUCCEEDED or record.output is None:
             return None
         return from_json(self.pipeline.steps[-1].function.schema.output_type, record.output)
+
+    @property
+    def customer_message(self) -> str:
+        """What a customer may be told about the run now, as `customer_messages` of the pipeline says.
+
+        Taken from the run as it is recorded and from the plan recorded with it: a deploy changes neither.
+
+        Raises:
+            UnknownRun: as `status`.
+        """
+        record, stored = self.engine.ledger.read(
+            lambda connection: (queries.find_run(connection, self.id), queries.load_plan(connection, self.id))
+        )
+        if record is None:
+            raise UnknownRun(run_id=self.id)
+        return customer_message(read_plan(stored), record.state, record.operator_state)
 
     def steps(self) -> list[StepRecord]:
         """Return the step rows, forward before compensation, in the order of start."""

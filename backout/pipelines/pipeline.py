@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from backout.pipelines.definition import PipelineDefinition, Step
+from backout.pipelines.definition import DEFAULT_REVIEW_WITHIN, PipelineDefinition, Step
 from backout.pipelines.handle import RunHandle
 from backout.pipelines.registry import add_pipeline
 from backout.pipelines.start import enqueue
@@ -21,6 +21,11 @@ class Pipeline(PipelineDefinition):
         subject: a function of the input that says whom the run is about (a customer, an order); searchable.
         deadline: how long a run may take, from enqueue on; a bare number is seconds. A step that would start later is
             recorded as failed without being called, and its `on_failure` decides what follows. Rollbacks have none.
+        review_within: the time in which a person should decide a review of a run; a bare number is seconds. `None`: no
+            deadline.
+        customer_messages: what a customer may be told (`RunHandle.customer_message`), 1 to 500 characters each, by
+            operator's state of this pipeline (`"lead_created_enrichment_pending"`) or by run state (`"in_review"`). The
+            operator's state wins; a state without a message has a safe text of its own.
 
     Raises:
         DefinitionError: the pipeline could not be run, or a step has no recovery action; nothing was registered.
@@ -33,8 +38,17 @@ class Pipeline(PipelineDefinition):
         *,
         subject: Callable[[Any], str] | None = None,
         deadline: timedelta | float | None = None,
+        review_within: timedelta | float | None = DEFAULT_REVIEW_WITHIN,
+        customer_messages: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(name, steps, subject=subject, deadline=deadline)
+        super().__init__(
+            name,
+            steps,
+            subject=subject,
+            deadline=deadline,
+            review_within=review_within,
+            customer_messages=customer_messages,
+        )
         add_pipeline(self)
 
     def enqueue(

@@ -7,16 +7,26 @@ import inspect
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
+from itertools import islice
 from typing import Any, Final, Literal
 
 from backout.errors import DefinitionError
 from backout.pipelines.contract import Effect, RecoveryKind, StepContract
+from backout.states import RunState
 
 SENDING_OPTIONS: Final = frozenset({"queue", "priority", "exchange", "routing_key", "compression", "headers"})
 """Celery options that go with each message; stored in the plan, so that any process can send the step."""
 
 LONGEST_NAME: Final = 200
 """Characters in the name of a step or a pipeline."""
+
+LONGEST_CUSTOMER_MESSAGE: Final = 500
+"""Characters."""
+
+MOST_STATES_COMPARED: Final = 5_000
+"""With how many operator's states a misspelt one is compared; a long pipeline has millions."""
+
+MOST_STATES_LISTED: Final = 30
 
 TASK_OPTIONS: Final = frozenset({"base", "rate_limit", "send_events", "track_started", "trail"})
 """Celery options that belong to the task class in the worker."""
@@ -250,3 +260,59 @@ def check_contracts(name: str, contracts: Iterable[StepContract]) -> None:
                 problem=f"the step name {step!r} is used {count} times",
                 remedy=f'Give one of them another name: `{step}.named("…")`.',
             )
+
+
+def check_customer_texts(subject: str, messages: object) -> dict[str, str]:
+    """Return the messages for customers as they are stored; refuse what is no text that can be shown."""
+    if messages is None:
+        return {}
+    if not isinstance(messages, Mapping):
+        raise DefinitionError(
+            subject=subject,
+            problem=f"customer_messages is a {type(messages).__name__}",
+            remedy='Give a dictionary from state to text: customer_messages={"in_review": "We are looking into it."}.',
+        )
+    for state, text in messages.items():
+        if not isinstance(text, str) or not 0 < len(text.strip()) <= len(text) <= LONGEST_CUSTOMER_MESSAGE:
+            raise DefinitionError(
+                subject=subject,
+                problem=f"customer_messages[{state!r}] is {text!r:.80}",
+                remedy=f"Give text of 1 to {LONGEST_CUSTOMER_MESSAGE} characters.",
+            )
+        if "\x00" in text or text != text.encode(errors="ignore").decode():
+            raise DefinitionError(
+                subject=subject,
+                problem=f"customer_messages[{state!r}] has characters that no database stores",
+                remedy="Take the NUL characters and halves of surrogate pairs out.",
+            )
+    return {str(state): text for state, text in messages.items()}
+
+
+def check_customer_states(subject: str, messages: Mapping[str, str], operator_states: Iterable[str]) -> None:
+    """Refuse messages for states that no run of the pipeline can have.
+
+    Args:
+        subject: the pipeline, for the message.
+        messages: state to text.
+        operator_states: all that runs of the pipeline can have, the usual ones first; read as far as needed.
+    """
+    unknown = set(messages) - set(RunState)
+    seen: list[str] = []
+    for state in operator_states:
+        if not unknown:
+            return
+        seen.append(state)
+        unknown.discard(state)
+    if not unknown:
+        return
+    wrong = min(unknown)
+    close = difflib.get_close_matches(wrong, [*RunState, *islice(seen, MOST_STATES_COMPARED)], n=3)
+    hint = f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
+    more = f" and {len(seen) - MOST_STATES_LISTED:,} more" if len(seen) > MOST_STATES_LISTED else ""
+    raise DefinitionError(
+        subject=subject,
+        problem=f"customer_messages[{wrong!r}]: no run of it can have this state",
+        remedy=(
+            f"{hint}Run states: {', '.join(RunState)}. Operator's states: {', '.join(seen[:MOST_STATES_LISTED])}{more}."
+        ),
+    )

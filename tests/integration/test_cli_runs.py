@@ -121,7 +121,17 @@ def test_show_json_holds_the_whole_record(ledger: Ledger, url: str) -> None:
     run = RecordedRun(ledger=ledger)
     run.roll_back_order()
     document = read_json(call("runs", "show", run.id, "--json", "--entries", url=url))
-    assert list(document) == ["summary", "run", "plan", "steps", "reviews", "now", "entries"]
+    assert list(document) == [
+        "summary",
+        "customer_message",
+        "run",
+        "plan",
+        "steps",
+        "reviews",
+        "now",
+        "entries",
+    ]
+    assert document["customer_message"] == "Your request was reversed."
     assert document["run"]["state"] == "rolled_back"
     assert document["run"]["external_ids"] == {"hold": "h_17", "charge": "ch_881"}
     assert document["run"]["created_at"].endswith("Z")

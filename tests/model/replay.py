@@ -12,6 +12,7 @@ from backout.ledger.due import DueStep
 from backout.ledger.records import Claim, StepKey, StepRecord
 from backout.ledger.transitions import NewRun
 from backout.pipelines.message import StepMessage
+from backout.pipelines.words import all_operator_states
 from backout.settings import Settings
 from backout.states import Direction, StepState
 from backout.tasks.advance import advance
@@ -49,6 +50,7 @@ class Replay:
     def __init__(self, model: Model, runtime: Runtime) -> None:
         self._model, self._runtime, self._ledger = model, runtime, runtime.ledger
         self._claims: dict[tuple[Key, tuple[int, int]], Claim] = {}
+        self._operator_states = frozenset(all_operator_states(model.plan))
         self.id: RunId = new_run_id()
         first = model.plan.steps[0]
         new = NewRun(
@@ -165,6 +167,8 @@ class Replay:
 
     def _told(self) -> Told:
         run = read_run(self._ledger, self.id)
+        # A message for customers can be given for each state that a run gets into.
+        assert run.operator_state in self._operator_states, run.operator_state
         last = run.last_successful_step
         facts = (run.state, None if last is None else self._model.plan.position_of(last), run.rollback_outcome)
         rows = self._ledger.read(lambda connection: queries.list_steps(connection, self.id))

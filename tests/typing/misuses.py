@@ -56,6 +56,8 @@ def wrong_steps_and_pipelines(order: Order) -> None:
     Pipeline("p", [charge_card, no_step])  # type: ignore[list-item] # every entry is a step
     Pipeline("p", [charge_card], str)  # type: ignore[call-arg] # options are keywords
     Pipeline("p", [charge_card], subject="customer")  # type: ignore[arg-type] # a function of the input
+    Pipeline("p", [charge_card], customer_messages={"in_review": 1})  # type: ignore[dict-item] # text
+    Pipeline("p", [charge_card], review_within="1 day")  # type: ignore[arg-type] # a timedelta or seconds
     fulfil_order.enqueue()  # type: ignore[call-arg] # a run has an input
     fulfil_order.enqueue(order, "form-8812")  # type: ignore[call-arg] # options are keywords
     fulfil_order.enqueue(order, source_event_id=8812)  # type: ignore[arg-type] # text
@@ -69,6 +71,7 @@ def wrong_handles(order: Order) -> None:
     handle = fulfil_order.enqueue(order)
     handle.wait("5 s")  # type: ignore[arg-type] # seconds
     handle.wait(timeout=timedelta(seconds=5))  # type: ignore[arg-type] # seconds
+    handle.customer_message = ""  # type: ignore[misc] # derived from the run
     handle.output = None  # type: ignore[misc] # read from the ledger
     handle.state  # type: ignore[attr-defined] # noqa: B018 # `status()` reads it
 

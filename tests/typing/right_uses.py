@@ -178,7 +178,12 @@ def use_steps_as_values() -> None:
 # --- Pipelines --------------------------------------------------------------------------------------------------------
 
 fulfil_order = Pipeline(
-    "fulfil_order", [charge_card, plain, publish_page], subject=lambda order: str(order.customer_id)
+    "fulfil_order",
+    [charge_card, plain, publish_page],
+    subject=lambda order: str(order.customer_id),
+    deadline=timedelta(hours=1),
+    review_within=None,
+    customer_messages={"in_review": "We are looking into it.", RunState.SUCCEEDED: "Your order is on its way."},
 )
 
 
@@ -188,6 +193,7 @@ def enqueue(order: Order, connection: object, session: object) -> None:
     fulfil_order.enqueue(order, session=session)
     assert_type(handle, RunHandle)
     assert_type(handle.was_created, bool)
+    assert_type(handle.customer_message, str)
     run = handle.wait(timeout=5)
     assert_type(run.state, RunState)
     assert_type(run.rollback_outcome, RollbackOutcome)

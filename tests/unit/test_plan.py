@@ -73,7 +73,14 @@ contracts = st.builds(
     failed=words,
     options=options,
 )
-plans = st.builds(Plan, pipeline=words, steps=st.lists(contracts, min_size=1, max_size=4).map(tuple))
+plans = st.builds(
+    Plan,
+    pipeline=words,
+    steps=st.lists(contracts, min_size=1, max_size=4).map(tuple),
+    deadline_seconds=st.none() | seconds,
+    review_within_seconds=st.none() | seconds,
+    customer_messages=st.dictionaries(words, words, max_size=3),
+)
 
 EXAMPLE = Plan(
     pipeline="fulfil_order",

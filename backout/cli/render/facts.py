@@ -27,6 +27,7 @@ def draw_facts(picture: RunPicture, clock: Clock) -> Table:
         ("run", Text(run.id)),
         ("state", _say_state(run)),
         ("operator state", Text(clean(run.operator_state))),
+        ("customer is told", Text(clean(picture.customer_message))),
         ("subject", Text(clean(run.subject_id or ""))),
         ("source event", Text(clean(run.source_event_id or ""))),
         ("created", Text(f"{clock.say_instant(run.created_at)}, {clock.say_age(run.created_at)}")),
