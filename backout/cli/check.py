@@ -8,18 +8,14 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from backout.cli.celery_app import import_module_from_here, import_pipelines
 from backout.cli.completion import complete_pipelines
-from backout.cli.door import find_app
+from backout.cli.definitions import find_definitions, import_definitions
 from backout.cli.exits import Exit
 from backout.cli.output import json_option, make_console, write_json
 from backout.cli.render.contracts import draw_pipeline, draw_warnings
 from backout.cli.render.words import say_count
-from backout.cli.shapes import shape
-from backout.errors import ConfigurationError
+from backout.cli.shapes import shape_pipeline
 from backout.pipelines.contract import Plan
-from backout.pipelines.definition import PipelineDefinition
-from backout.pipelines.registry import all_pipelines, find_pipeline
 from backout.pipelines.warnings import ContractWarning, find_warnings
 
 
@@ -37,43 +33,16 @@ def check(ctx: click.Context, names: tuple[str, ...], modules: tuple[str, ...], 
     With --json: {"ok", "pipelines": [{"name", "digest", "steps": [contract…], "warnings": [warning…]}]}; ok is false
     when there is a warning.
     """
-    _import_definitions(ctx, modules)
-    definitions = _find_definitions(names)
+    import_definitions(ctx, modules)
+    definitions = find_definitions(names)
     plans = [definition.plan for definition in definitions]
     warnings = [find_warnings(definition.plan, definition.recorded_ids) for definition in definitions]
     if as_json:
-        pipelines = [_shape(plan, found) for plan, found in zip(plans, warnings, strict=True)]
+        pipelines = [shape_pipeline(plan, found) for plan, found in zip(plans, warnings, strict=True)]
         write_json({"ok": not any(warnings), "pipelines": pipelines})
     else:
         _print_plans(make_console(ctx), plans, warnings)
     ctx.exit(Exit.PROBLEM if strict and any(warnings) else Exit.OK)
-
-
-def _import_definitions(ctx: click.Context, modules: tuple[str, ...]) -> None:
-    app = find_app(ctx)
-    if app is None and not modules:
-        raise ConfigurationError(
-            problem="nothing says where the pipelines are defined",
-            remedy="Give the Celery app (`celery -A proj backout check`, `backout --app proj check`) or --module NAME.",
-        )
-    if app is not None:
-        import_pipelines(app)
-    for module in modules:
-        import_module_from_here(module)
-
-
-def _find_definitions(names: tuple[str, ...]) -> list[PipelineDefinition]:
-    definitions = [find_pipeline(name) for name in names or sorted(all_pipelines())]
-    if not definitions:
-        raise ConfigurationError(
-            problem="the imported modules define no pipeline",
-            remedy="Add the module that does to Celery's `imports`, or name it with --module.",
-        )
-    return definitions
-
-
-def _shape(plan: Plan, warnings: Sequence[ContractWarning]) -> dict[str, object]:
-    return {"name": plan.pipeline, "digest": plan.digest, "steps": shape(plan.steps), "warnings": shape(warnings)}
 
 
 def _print_plans(console: Console, plans: Sequence[Plan], warnings: Sequence[Sequence[ContractWarning]]) -> None:

@@ -10,6 +10,8 @@ from typing import Any, Final
 
 from backout.cli.picture import RunPicture
 from backout.cli.render.story import tell_story
+from backout.pipelines.contract import Plan
+from backout.pipelines.warnings import ContractWarning
 
 _INTERNAL: Final = frozenset({"claim_token", "claimed_by", "sweep_at"})
 """Fields of records that are the engine's own and may change in any release."""
@@ -54,3 +56,20 @@ def shape_picture(picture: RunPicture, *, with_entries: bool) -> dict[str, Any]:
     if with_entries:
         document["entries"] = shape(picture.entries)
     return document
+
+
+def shape_pipeline(plan: Plan, warnings: Sequence[ContractWarning]) -> dict[str, Any]:
+    """Return a pipeline as `check --json` writes it.
+
+    Keys: `name`, `digest`, `deadline_seconds` and `review_within_seconds` (`null`: none), `customer_messages` (state to
+    text), `steps` (the contracts, in order) and `warnings` (`code`, `step`, `problem`, `remedy`).
+    """
+    return {
+        "name": plan.pipeline,
+        "digest": plan.digest,
+        "deadline_seconds": plan.deadline_seconds,
+        "review_within_seconds": plan.review_within_seconds,
+        "customer_messages": shape(plan.customer_messages),
+        "steps": shape(plan.steps),
+        "warnings": shape(warnings),
+    }

@@ -2,7 +2,8 @@
 
 import pytest
 
-from backout.cli.render.contracts import draw_pipeline, draw_warnings, say_retry
+from backout.cli.render.contract_words import say_retry
+from backout.cli.render.contracts import draw_pipeline, draw_warnings
 from backout.pipelines.contract import Backoff, Effect, OnFailure, Plan, RecoveryKind, RetryRule, StepContract
 from backout.pipelines.warnings import WarningCode, find_warnings
 from tests.support.pictures import printed
@@ -79,9 +80,12 @@ def test_irreversible_step_at_the_end_is_not_warned_of() -> None:
         (retry_rule(1, delay_seconds=2.0), "1 retry, 2 s"),
         (retry_rule(3, delay_seconds=0.5, backoff=Backoff.CONSTANT), "3 retries, 0.5 s each"),
         (retry_rule(3, delay_seconds=0.0), "3 retries, at once"),
+        (retry_rule(3, delay_seconds=2.0), "3 retries, 2 s doubling to 8 s"),
+        (retry_rule(9, delay_seconds=2.0, max_delay_seconds=60.0), "9 retries, 2 s doubling to 1 min"),
+        (retry_rule(9, delay_seconds=120.0, max_delay_seconds=60.0), "9 retries, 1 min each"),
         (
             retry_rule(5, backoff=Backoff.LINEAR, on=("builtins.OSError", "shop.Busy"), never_on=("shop.Gone",)),
-            "5 retries, 10 s growing, only on OSError and Busy, never on Gone",
+            "5 retries, 10 s growing to 50 s, only on OSError and Busy, never on Gone",
         ),
     ],
 )

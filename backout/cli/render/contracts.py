@@ -10,10 +10,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from backout.cli.render.contract_words import last_name, say_action, say_retry
 from backout.cli.render.snake import Snake
-from backout.cli.render.words import clean, join_words, say_setting
+from backout.cli.render.words import clean, say_setting
 from backout.pipelines.contract import (
-    Backoff,
     CompensationContract,
     OnCompensationFailure,
     OnFailure,
@@ -71,23 +71,6 @@ def draw_warnings(warnings: Sequence[ContractWarning]) -> RenderableType:
     return Group(*parts)
 
 
-def say_retry(rule: RetryRule) -> str:
-    """Return how often and when an attempt is repeated: `3 retries, 2 s doubling, only on ConnectionError`."""
-    if rule.limit == 0:
-        return "no retry"
-    growth = {Backoff.CONSTANT: "each", Backoff.LINEAR: "growing", Backoff.EXPONENTIAL: "doubling"}[rule.backoff]
-    delay = f"{say_setting(rule.delay_seconds)} {growth}" if rule.delay_seconds else "at once"
-    retries = f"{rule.limit:,} retries" if rule.limit != 1 else "1 retry"
-    parts = [retries, delay if rule.limit > 1 else delay.removesuffix(f" {growth}")]
-    parts += [f"only on {join_words([_last(name) for name in rule.on])}"] if rule.on else []
-    parts += [f"never on {join_words([_last(name) for name in rule.never_on])}"] if rule.never_on else []
-    return ", ".join(parts)
-
-
-def _last(dotted_name: str) -> str:
-    return clean(dotted_name.rpartition(".")[2])
-
-
 def _say_attempts(timeout_seconds: float, retry: RetryRule, after_failure: str) -> str:
     return f"timeout {say_setting(timeout_seconds)}\n{say_retry(retry)}\n{after_failure}"
 
@@ -95,11 +78,7 @@ def _say_attempts(timeout_seconds: float, retry: RetryRule, after_failure: str) 
 def _say_recovery(step: StepContract) -> Text:
     if step.compensation is not None:
         return _say_compensation(step.compensation)
-    if step.recovery is RecoveryKind.KEEP:
-        return Text(f"stays: {clean(step.recovery_reason)}")
-    if step.recovery is RecoveryKind.IRREVERSIBLE:
-        return Text(f"cannot be undone: {clean(step.recovery_reason)}", style="yellow")
-    return Text("nothing to undo")
+    return Text(say_action(step), style="yellow" if step.recovery is RecoveryKind.IRREVERSIBLE else "")
 
 
 def _say_compensation(undoing: CompensationContract) -> Text:
@@ -108,7 +87,7 @@ def _say_compensation(undoing: CompensationContract) -> Text:
 
 
 def _say_effect(step: StepContract) -> Text:
-    seen = f"\nuntil {_last(step.verify.task)} sees it: {say_retry(step.verify.retry)}" if step.verify else ""
+    seen = f"\nuntil {last_name(step.verify.task)} sees it: {say_retry(step.verify.retry)}" if step.verify else ""
     return Text.assemble(step.effect.value, (seen, "dim"))
 
 
@@ -117,5 +96,5 @@ def _say_doubt(step: StepContract) -> str:
     if step.idempotent:
         return "runs again (idempotent)"
     if step.reconcile is not None:
-        return f"asks {_last(step.reconcile.task)}: {say_retry(step.reconcile.retry)}"
+        return f"asks {last_name(step.reconcile.task)}: {say_retry(step.reconcile.retry)}"
     return "asks a person"
