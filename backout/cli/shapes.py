@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from backout.cli.picture import RunPicture
+from backout.cli.render.contract_words import ContractWords, plain
 from backout.cli.render.story import tell_story
 from backout.pipelines.contract import Plan
 from backout.pipelines.warnings import ContractWarning
@@ -73,3 +74,16 @@ def shape_pipeline(plan: Plan, warnings: Sequence[ContractWarning]) -> dict[str,
         "steps": shape(plan.steps),
         "warnings": shape(warnings),
     }
+
+
+def shape_contract(plan: Plan, warnings: Sequence[ContractWarning], words: ContractWords) -> dict[str, Any]:
+    """Return a pipeline as `contract --format json` writes it.
+
+    Keys: those of `shape_pipeline`, `facts` (sentences about runs as a whole), and in each step `in_words`: what is
+    said of the `step` and of its `undo` (`null` when it has none), each from a stable key to text.
+    """
+    document = shape_pipeline(plan, warnings)
+    for step, told in zip(document["steps"], words.steps, strict=True):
+        undo = {row.key: plain(row.undo) for row in told.rows if row.undo}
+        step["in_words"] = {"step": {row.key: plain(row.step) for row in told.rows}, "undo": undo or None}
+    return {**document, "facts": [plain(fact) for fact in words.facts]}

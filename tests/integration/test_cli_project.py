@@ -139,6 +139,59 @@ def test_pipeline_that_may_not_be_defined_is_a_problem(tmp_path: Path, monkeypat
     assert "it names no recovery action" in result.stderr
 
 
+# contract
+
+
+@pytest.mark.parametrize(
+    ("form", "beginning"),
+    [
+        ("table", "{name}\n  2 steps;"),
+        ("markdown", "# {name}\n"),
+        ("mermaid", "flowchart TD\n"),
+        ("json", '{{\n  "name": "{name}"'),
+        ("html", "<!DOCTYPE html>\n"),
+    ],
+)
+def test_contract_is_written_in_each_format(project: str, tmp_path: Path, form: str, beginning: str) -> None:
+    """To the terminal or to a file, the same."""
+    name = f"{project}_doubtful"
+    shown = call("--app", project, "contract", name, "--format", form)
+    assert (shown.exit_code, shown.stderr) == (0, "")
+    assert shown.stdout.startswith(beginning.format(name=name))
+    path = tmp_path / "contract.txt"
+    written = call("contract", name, "--module", f"{project}_shop", "--format", form, "--output", str(path))
+    assert (written.exit_code, written.stdout) == (0, "")
+    lines = [line.rstrip() for line in shown.stdout.splitlines()]
+    assert path.read_text(encoding="utf-8").splitlines() == lines
+
+
+def test_contract_shows_a_table_unless_told_otherwise(project: str) -> None:
+    """With the warnings, which change no exit code."""
+    shown = call("--app", project, "contract", f"{project}_doubtful").stdout
+    assert "recovery action" in shown
+    assert "! note: an attempt that is cut off in the middle will ask a person" in shown
+
+
+def test_contract_of_an_unknown_pipeline_is_not_found(project: str) -> None:
+    """As JSON where JSON was asked for."""
+    result = call("--app", project, "contract", "nothing", "--format", "json")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert json.loads(result.stderr)["error"]["code"] == "unknown_pipeline"
+
+
+def test_contract_that_cannot_be_written_is_one_clear_message(project: str, tmp_path: Path) -> None:
+    """The file and the reason."""
+    path = tmp_path / "nowhere" / "contract.md"
+    result = call("--app", project, "contract", f"{project}_safe", "--output", str(path))
+    assert result.exit_code == 2
+    assert "cannot be written: No such file or directory" in " ".join(result.stderr.split())
+
+
+def test_contract_needs_to_know_where_pipelines_are() -> None:
+    """The message names this command."""
+    assert "backout contract" in call("contract", "shop").stderr
+
+
 # the group itself
 
 
@@ -152,7 +205,7 @@ def test_help_documents_exit_codes_and_completion() -> None:
         "--database",
     ):
         assert fact in shown
-    for command in (["runs"], ["runs", "show"], ["ledger", "verify"], ["check"], ["doctor"]):
+    for command in (["runs"], ["runs", "show"], ["ledger", "verify"], ["check"], ["contract"], ["doctor"]):
         assert call(*command, "--help").exit_code == 0
 
 
