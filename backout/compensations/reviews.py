@@ -9,7 +9,7 @@ from backout.ledger import queries, transitions
 from backout.ledger.records import StepKey, StepRecord
 from backout.ledger.session import LedgerConnection
 from backout.pipelines.contract import Plan
-from backout.pipelines.words import state_when_stopped
+from backout.pipelines.words import state_in_review, state_of_stuck_compensation, state_when_stopped
 from backout.states import Direction, ReviewReason, RollbackOutcome, RunState, StepState
 
 
@@ -48,7 +48,7 @@ def open_review(
     is_rolling_back = run is not None and run.state is RunState.ROLLING_BACK
     outcome = rollback_so_far(steps) if is_rolling_back else RollbackOutcome.NONE
     if key.direction is Direction.COMPENSATION:
-        state = f"{contract.name}_compensation_{how}"
+        state = state_of_stuck_compensation(contract, how=how)
     review_id = transitions.review_run(
         connection,
         key.run_id,
@@ -66,7 +66,7 @@ def open_review(
             "undone": [s.step for s in steps if s.state is StepState.UNDONE],
             **(more or {}),
         },
-        operator_state=f"{state}_in_review",
+        operator_state=state_in_review(state),
         rollback_outcome=outcome,
     )
     return review_id is not None

@@ -17,7 +17,7 @@ from backout.compensations.way_back import (
 from backout.ledger import due, queries, transitions
 from backout.ledger.records import Claim
 from backout.ledger.session import LedgerConnection
-from backout.pipelines.words import state_of_rollback
+from backout.pipelines.words import state_of_rollback, state_while_undoing
 from backout.states import ReviewReason, StepState
 from backout.tasks.attempt import Attempt, Recorded
 from backout.tasks.decisions import TurnBack, UndoNext
@@ -119,7 +119,7 @@ def walk_on(connection: LedgerConnection, runtime: Runtime, attempt: Attempt) ->
 
 def _end_compensation(connection: LedgerConnection, attempt: Attempt, outcome: Succeeded | Skipped | Failed) -> bool:
     claim: Claim = attempt.claim
-    state = f"{attempt.contract.name}_undone_rolling_back"
+    state = state_while_undoing(attempt.contract)
     match outcome:
         case Succeeded(output=output):
             if not transitions.succeed_compensation(connection, claim, output=output, operator_state=state):

@@ -21,6 +21,7 @@ from backout.faultpoints import FaultPoint, reach
 from backout.ledger import due, transitions
 from backout.ledger.due import DueStep, StalledRun
 from backout.ledger.session import LEDGER_ERRORS, LedgerConnection, is_passing, savepoint
+from backout.pipelines.words import state_in_review
 from backout.states import ReviewReason, RollbackOutcome
 from backout.tasks.repair import Repair, Repaired, repair, send_repairs, sweeper_name
 from backout.tasks.runtime import Runtime
@@ -168,7 +169,7 @@ def _report_stalled(runtime: Runtime, run: StalledRun) -> bool:
                 "what": f"{what}: this is a defect of backout, or rows were changed by hand",
                 "unchanged_since": run.updated_at.isoformat(),
             },
-            operator_state=f"{run.operator_state}_in_review",
+            operator_state=state_in_review(run.operator_state),
             rollback_outcome=RollbackOutcome.NONE,
         )
     if review_id is not None:
