@@ -6,8 +6,8 @@ from backout.compensations.moves import Ask, DecideReview, Intent, Move, MoveRun
 from backout.compensations.parts import UNFINISHED, planned_question, planned_undo, run_is
 from backout.compensations.plan import RollbackPlan
 from backout.compensations.requests import PlannedTask, Refusal, RunView, Verb
+from backout.compensations.way_back import say_rollback
 from backout.ledger.records import StepRecord
-from backout.pipelines.words import state_of_rollback
 from backout.states import Direction, RunState, StepState
 
 _PLACES = (Direction.RECONCILE, Direction.COMPENSATION)
@@ -16,11 +16,7 @@ _PLACES = (Direction.RECONCILE, Direction.COMPENSATION)
 def say_turn(view: RunView) -> str:
     """Return the operator's state of a run that is turned back by hand."""
     forward = [step for step in view.steps if step.direction is Direction.FORWARD and step.attempt > 0]
-    failed = [step for step in forward if step.state is StepState.FAILED]
-    if not forward:
-        return "rolling_back"
-    cause = (failed or forward)[-1]
-    return state_of_rollback(view.plan.steps[cause.position], how="rolling_back", is_failed=bool(failed))
+    return say_rollback(view.plan, forward, how="rolling_back")
 
 
 def undo_tasks(view: RunView, plan: RollbackPlan) -> tuple[PlannedTask, ...]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Literal
 
+from backout.compensations.plan import may_have_happened
 from backout.ledger import queries, transitions
 from backout.ledger.records import StepKey, StepRecord
 from backout.ledger.session import LedgerConnection
-from backout.pipelines.contract import Plan
+from backout.pipelines.contract import Effect, Plan
 from backout.pipelines.words import state_in_review, state_of_stuck_compensation, state_when_stopped
-from backout.states import Direction, ReviewReason, RollbackOutcome, RunState, StepState
+from backout.states import Direction, ReviewReason, RollbackOutcome, StepState
 
 
 def open_review(
@@ -45,8 +47,10 @@ def open_review(
     steps = queries.list_steps(connection, key.run_id)
     row = next(step for step in steps if step.key == key)
     # Also a question that is asked before an undo can stop a rollback that has come some way.
-    is_rolling_back = run is not None and run.state is RunState.ROLLING_BACK
+    is_rolling_back = queries.is_rollback_open(connection, key.run_id)
     outcome = rollback_so_far(steps) if is_rolling_back else RollbackOutcome.NONE
+    within = plan.review_within_seconds
+    deadline_at = None if within is None else queries.read_clock(connection) + timedelta(seconds=within)
     if key.direction is Direction.COMPENSATION:
         state = state_of_stuck_compensation(contract, how=how)
     review_id = transitions.review_run(
@@ -64,12 +68,37 @@ def open_review(
             "last_successful_step": last,
             "done": [s.step for s in steps if s.direction is Direction.FORWARD and s.state is StepState.SUCCEEDED],
             "undone": [s.step for s in steps if s.state is StepState.UNDONE],
+            "not_to_be_repeated": not_to_be_repeated(plan, steps),
+            **_earlier(connection, key, review),
             **(more or {}),
         },
+        deadline_at=deadline_at,
         operator_state=state_in_review(state),
         rollback_outcome=outcome,
     )
     return review_id is not None
+
+
+def not_to_be_repeated(plan: Plan, steps: Sequence[StepRecord]) -> list[str]:
+    """Return the steps that happened or may have happened, and that a second time would do a second time."""
+    return [
+        step.step
+        for step in steps
+        if step.direction is Direction.FORWARD
+        and may_have_happened(step)
+        and plan.steps[step.position].effect is not Effect.READ
+        and not plan.steps[step.position].idempotent
+    ]
+
+
+def _earlier(connection: LedgerConnection, key: StepKey, reason: ReviewReason) -> dict[str, object]:
+    """Return the review whose decision did not hold: the same was asked about the same row before."""
+    earlier = [
+        {"review": review.id, "decision": review.decision, "by": review.decided_by, "note": review.note}
+        for review in queries.list_reviews(connection, key.run_id)
+        if review.reason is reason and (review.round, review.position) == (key.round, key.position) and review.decision
+    ]
+    return {"decided_before": earlier} if earlier else {}
 
 
 def _ids(steps: Sequence[StepRecord]) -> dict[str, str]:

@@ -180,10 +180,12 @@ def _is_something_left(plan: Plan, steps: Sequence[StepRecord]) -> bool:
 
 def say_rollback(plan: Plan, steps: Sequence[StepRecord], *, how: str) -> str:
     """Return the operator's state of a rollback: by the step whose failure turned the run round, or its last one."""
-    forward = [step for step in steps if step.direction is Direction.FORWARD]
-    failed = [step for step in forward if step.state is StepState.FAILED]
-    cause = (failed or forward)[-1]
-    return state_of_rollback(plan.steps[cause.position], how=how, is_failed=bool(failed))
+    started = [step for step in steps if step.direction is Direction.FORWARD and step.attempt > 0]
+    newest = [step for step in started if step.round == started[-1].round]
+    failed = [step for step in newest if step.state is StepState.FAILED]
+    cause = (failed or newest)[-1:]
+    contract = plan.steps[cause[0].position] if cause else None
+    return state_of_rollback(contract, how=how, is_failed=bool(failed))
 
 
 def chain_messages(

@@ -28,14 +28,16 @@ def state_when_stopped(last_done: StepContract | None, current: StepContract, *,
     return _join(last_done.done if last_done else None, word)
 
 
-def state_of_rollback(cause: StepContract, *, how: str, is_failed: bool = True) -> str:
+def state_of_rollback(cause: StepContract | None, *, how: str, is_failed: bool = True) -> str:
     """Return what holds from the turn on: `how` is `rolling_back`, `rolled_back`, `rollback_partial` or the like.
 
     Args:
-        cause: the step that failed; the last one that started, where a person has asked.
+        cause: the step that failed; the last one that started, where a person has asked; `None`: none had started.
         how: far it is.
         is_failed: `cause` has failed.
     """
+    if cause is None:
+        return how
     return _join(cause.failed if is_failed else cause.done, how)
 
 
@@ -92,6 +94,7 @@ def _when_closed(plan: Plan) -> Iterator[str]:
 
 
 def _on_the_way_back(plan: Plan) -> Iterator[str]:
+    ends = ("rolled_back", "rollback_partial", "rollback_failed")
     for step in plan.steps:
         moving = [state_of_rollback(step, how="rolling_back")]
         if step.compensation is not None:
@@ -100,7 +103,14 @@ def _on_the_way_back(plan: Plan) -> Iterator[str]:
             yield from (state_in_review(state) for state in stuck)
         for state in moving:
             yield from (state, state_in_review(state))
-        yield from (state_of_rollback(step, how=how) for how in ("rolled_back", "rollback_partial", "rollback_failed"))
+        yield from (state_of_rollback(step, how=how) for how in ends)
+    yield from _by_hand(plan, ("rolling_back", *ends))
+
+
+def _by_hand(plan: Plan, ways: tuple[str, ...]) -> Iterator[str]:
+    for step in (None, *plan.steps):
+        yield from (state_of_rollback(step, how=how, is_failed=False) for how in ways)
+        yield from (state_by_hand(step, how=how) for how in ("cancelled", "closed"))
 
 
 def _at_a_halt(pairs: Iterable[tuple[StepContract | None, StepContract]]) -> Iterator[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 import pytest
 
 import backout
@@ -16,12 +18,21 @@ from backout import (
     Verb,
 )
 from backout.events import Event
+from backout.jsontext import JsonValue
 from tests.support.apps import pipelines
 from tests.support.ledgers import on_each_stack
 from tests.support.stack import COMPENSATION, Stack
 from tests.support.waiting import wait_until
 
-BY = {"actor": "ada", "reason": "the provider is back"}
+
+class Who(TypedDict):
+    """Who asks, and why."""
+
+    actor: str
+    reason: str
+
+
+BY = Who(actor="ada", reason="the provider is back")
 
 
 @on_each_stack
@@ -141,7 +152,7 @@ def test_person_decides_about_a_step_in_doubt(
     with pytest.raises(ActionRefused, match="may have happened"):
         backout.retry_step(handle, **BY)
     (review,) = stack.reviews(handle)
-    output = {"step": "money_once", "attempt": 1} if decision is ReviewDecision.DONE else None
+    output: JsonValue = {"step": "money_once", "attempt": 1} if decision is ReviewDecision.DONE else None
     with stack.as_current():
         backout.resolve(review.id, decision, output=output, actor="ada", reason="seen in the dashboard")
     run = stack.settle(handle)
