@@ -142,4 +142,4 @@ def test_pipeline_knows_what_its_steps_record_and_its_plan_does_not() -> None:
     step = make(records_one)
     pipeline = PipelineDefinition("p", [step])
     assert pipeline.recorded_ids[step.name].names == {"message"}
-    assert "message" not in str(pipeline.plan.as_json)
+    assert "'message'" not in str(pipeline.plan.as_json)
