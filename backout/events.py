@@ -1,12 +1,21 @@
-"""The catalogue of entry events: what the ledger's `backout_entry.event` may say, and when.
+"""The catalogue of events: what entries say (`Event`), and what that means in the life of a run (`Lifecycle`).
 
 Each change of state writes one entry in its own transaction (R11); some entries record a fact without a change of
-state. The value is what the database stores. Source: `semantics` sections 5 and 6.
+state. The value of an `Event` is what the database stores. Lifecycle events are read from entries and from nothing
+else, so that nothing is ever told that is not committed. Source: `semantics` sections 5 and 6.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Final, Protocol
+
+from backout.identifiers import RunId
+from backout.states import Direction, ReviewReason, RollbackOutcome
 
 
 class Event(StrEnum):
@@ -96,3 +105,240 @@ class Event(StrEnum):
     """The sweeper sent the message again. Reason: what it found."""
     MESSAGE_REFUSED = "message_refused"
     """A message could not be understood. Without a run if it named none. Reason: why. Detail: what came (cut)."""
+
+
+class Lifecycle(StrEnum):
+    """What happens in the life of a run, by the names that signals, Celery events and `runs watch --all` use."""
+
+    RUN_CREATED = "run_created"
+    """The run was enqueued."""
+    RUN_STARTED = "run_started"
+    """The first attempt of its first step was claimed."""
+    RUN_SUCCEEDED = "run_succeeded"
+    """It is closed: all its steps are done."""
+    RUN_FAILED = "run_failed"
+    """It is closed, and what was done could not be undone in full."""
+    RUN_ROLLED_BACK = "run_rolled_back"
+    """It is closed: a step failed, and what was done was undone."""
+    RUN_PARKED = "run_parked"
+    """What was done stays; it waits until a person resumes it."""
+
+    STEP_STARTED = "step_started"
+    """The first attempt of a step begins."""
+    STEP_SUCCEEDED = "step_succeeded"
+    """The output of a step is recorded."""
+    STEP_SKIPPED = "step_skipped"
+    """The step said that there was nothing to do; the run goes on."""
+    STEP_FAILED = "step_failed"
+    """The step failed for good: no further attempt will be made."""
+
+    ATTEMPT_STARTED = "attempt_started"
+    """A worker holds the claim and calls the step's function next."""
+    ATTEMPT_SUCCEEDED = "attempt_succeeded"
+    """An attempt of a step answered, and well."""
+    ATTEMPT_FAILED = "attempt_failed"
+    """An attempt of a step failed, whether another one follows or not."""
+    ATTEMPT_LOST = "attempt_lost"
+    """An attempt of a step ended without an answer; a reconcile function may still find that it had succeeded."""
+
+    ROLLBACK_STARTED = "rollback_started"
+    """The run turned round: what was done is undone in reverse order of start."""
+    ROLLBACK_SUCCEEDED = "rollback_succeeded"
+    """Everything that was to be undone is undone."""
+    ROLLBACK_FAILED = "rollback_failed"
+    """The rollback came to its end with something not undone, or a compensation failed and a person is asked."""
+
+    ROLLBACK_STEP_STARTED = "rollback_step_started"
+    """The first attempt of a compensation begins."""
+    ROLLBACK_STEP_SUCCEEDED = "rollback_step_succeeded"
+    """A compensation is recorded as done."""
+    ROLLBACK_STEP_FAILED = "rollback_step_failed"
+    """A compensation failed for good."""
+
+    ROLLBACK_ATTEMPT_STARTED = "rollback_attempt_started"
+    """A worker holds the claim and calls the compensation next."""
+    ROLLBACK_ATTEMPT_SUCCEEDED = "rollback_attempt_succeeded"
+    """An attempt of a compensation answered, and well."""
+    ROLLBACK_ATTEMPT_FAILED = "rollback_attempt_failed"
+    """An attempt of a compensation failed, whether another one follows or not."""
+    ROLLBACK_ATTEMPT_LOST = "rollback_attempt_lost"
+    """An attempt of a compensation ended without an answer."""
+
+    REVIEW_OPENED = "review_opened"
+    """A person must decide. Reason: the review's reason code."""
+    REVIEW_RESOLVED = "review_resolved"
+    """A person has decided."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LifecycleEvent:
+    """One thing that happened in the life of a run.
+
+    Attributes:
+        name: what happened.
+        entry_id: of the entry that says so; one entry may mean several events.
+        at: aware UTC, by the database's clock.
+        run_id: of the run.
+        pipeline: of the run; `None` where the ledger no longer has the run.
+        step: of the step that it is about; `None`: about the run.
+        direction: of what ran for the step; `None`: about the run.
+        attempt: 1 for the first; `None`: about no attempt.
+        actor: who or what did it.
+        reason: why, in one line; `None`: the name says it all.
+    """
+
+    name: Lifecycle
+    entry_id: int
+    at: datetime
+    run_id: RunId
+    pipeline: str | None
+    step: str | None
+    direction: Direction | None
+    attempt: int | None
+    actor: str
+    reason: str | None
+
+
+class Entry(Protocol):
+    """What an entry must say for its meaning to be read: an `EntryRecord` does."""
+
+    @property
+    def id(self) -> int:
+        """Number of the entry."""
+
+    @property
+    def at(self) -> datetime:
+        """Aware UTC."""
+
+    @property
+    def run_id(self) -> RunId | None:
+        """`None`: a message that named no run."""
+
+    @property
+    def step(self) -> str | None:
+        """`None`: about the run."""
+
+    @property
+    def direction(self) -> Direction | None:
+        """`None`: about the run."""
+
+    @property
+    def attempt(self) -> int | None:
+        """`None`: about no attempt."""
+
+    @property
+    def event(self) -> Event:
+        """What it records."""
+
+    @property
+    def actor(self) -> str:
+        """Who or what did it."""
+
+    @property
+    def reason(self) -> str | None:
+        """`None`: the event says it all."""
+
+    @property
+    def detail(self) -> Any:
+        """As the catalogue says."""
+
+
+_OF_RUN: Final[Mapping[Event, tuple[Lifecycle, ...]]] = MappingProxyType(
+    {
+        Event.RUN_CREATED: (Lifecycle.RUN_CREATED,),
+        Event.RUN_STARTED: (Lifecycle.RUN_STARTED,),
+        Event.RUN_SUCCEEDED: (Lifecycle.RUN_SUCCEEDED,),
+        Event.RUN_PARKED: (Lifecycle.RUN_PARKED,),
+        Event.RUN_IN_REVIEW: (Lifecycle.REVIEW_OPENED,),
+        Event.ROLLBACK_STARTED: (Lifecycle.ROLLBACK_STARTED,),
+        Event.ROLLBACK_FINISHED: (Lifecycle.ROLLBACK_SUCCEEDED, Lifecycle.RUN_ROLLED_BACK),
+    }
+)
+_OF_STEP: Final[Mapping[Event, tuple[Lifecycle, ...]]] = MappingProxyType(
+    {
+        Event.ATTEMPT_STARTED: (Lifecycle.STEP_STARTED, Lifecycle.ATTEMPT_STARTED),
+        Event.STEP_SUCCEEDED: (Lifecycle.ATTEMPT_SUCCEEDED, Lifecycle.STEP_SUCCEEDED),
+        Event.STEP_SKIPPED: (Lifecycle.ATTEMPT_SUCCEEDED, Lifecycle.STEP_SKIPPED),
+        Event.STEP_FAILED: (Lifecycle.ATTEMPT_FAILED, Lifecycle.STEP_FAILED),
+        Event.RETRY_SCHEDULED: (Lifecycle.ATTEMPT_FAILED,),
+        Event.CLAIM_RELEASED: (Lifecycle.ATTEMPT_LOST,),
+        Event.STEP_IN_DOUBT: (Lifecycle.ATTEMPT_LOST,),
+    }
+)
+_OF_COMPENSATION: Final[Mapping[Event, tuple[Lifecycle, ...]]] = MappingProxyType(
+    {
+        Event.ATTEMPT_STARTED: (Lifecycle.ROLLBACK_STEP_STARTED, Lifecycle.ROLLBACK_ATTEMPT_STARTED),
+        Event.STEP_SUCCEEDED: (Lifecycle.ROLLBACK_ATTEMPT_SUCCEEDED, Lifecycle.ROLLBACK_STEP_SUCCEEDED),
+        # A compensation is skipped when it is planned, or when its step turns out not to have happened: it never began.
+        Event.STEP_SKIPPED: (),
+        Event.STEP_FAILED: (Lifecycle.ROLLBACK_ATTEMPT_FAILED, Lifecycle.ROLLBACK_STEP_FAILED),
+        Event.RETRY_SCHEDULED: (Lifecycle.ROLLBACK_ATTEMPT_FAILED,),
+        Event.CLAIM_RELEASED: (Lifecycle.ROLLBACK_ATTEMPT_LOST,),
+        Event.STEP_IN_DOUBT: (Lifecycle.ROLLBACK_ATTEMPT_LOST,),
+    }
+)
+TOLD: Final = frozenset({*_OF_RUN, *_OF_STEP, *_OF_COMPENSATION})
+"""The entry events that mean something in the life of a run; what they mean for questions is nothing."""
+UNTOLD: Final = frozenset(
+    {
+        Event.STEP_READY,
+        Event.COMPENSATION_PLANNED,
+        Event.STEP_KEPT,
+        Event.QUESTION_PLANNED,
+        Event.QUESTION_ASKED,
+        Event.QUESTION_ANSWERED,
+        Event.DOUBT_CLEARED,
+        Event.STEP_HELD,
+        Event.WAIT_STARTED,
+        Event.WAIT_ENDED,
+        Event.RETRY_HASTENED,
+        Event.STEP_UNDONE,
+        Event.EXTERNAL_ID_RECORDED,
+        Event.LATE_RESULT,
+        Event.RESULT_REUSED,
+        Event.MESSAGE_RESENT,
+        Event.MESSAGE_REFUSED,
+    }
+)
+"""The entry events that mean nothing in the life of a run: what the engine does to get on, and facts."""
+_FIRST_ONLY: Final = frozenset({Lifecycle.STEP_STARTED, Lifecycle.ROLLBACK_STEP_STARTED})
+
+
+def read_lifecycle(entry: Entry, *, pipeline: str | None = None) -> tuple[LifecycleEvent, ...]:
+    """Return what an entry means in the life of its run, in order; nothing where it means nothing. Pure.
+
+    Args:
+        entry: of the ledger.
+        pipeline: of the entry's run, which the entry itself does not name.
+    """
+    if entry.run_id is None:
+        return ()
+    return tuple(
+        LifecycleEvent(
+            name=name,
+            entry_id=entry.id,
+            at=entry.at,
+            run_id=entry.run_id,
+            pipeline=pipeline,
+            step=entry.step,
+            direction=entry.direction,
+            attempt=entry.attempt,
+            actor=entry.actor,
+            reason=entry.reason,
+        )
+        for name in _names(entry)
+    )
+
+
+def _names(entry: Entry) -> tuple[Lifecycle, ...]:
+    match entry.event:
+        case Event.ROLLBACK_FINISHED if entry.detail["outcome"] != RollbackOutcome.COMPLETE.value:
+            return (Lifecycle.ROLLBACK_FAILED, Lifecycle.RUN_FAILED)
+        case Event.RUN_IN_REVIEW if entry.reason == ReviewReason.COMPENSATION_FAILED.value:
+            return (Lifecycle.ROLLBACK_FAILED, Lifecycle.REVIEW_OPENED)
+    if entry.event in _OF_RUN:
+        return _OF_RUN[entry.event]
+    by_direction = {Direction.FORWARD: _OF_STEP, Direction.COMPENSATION: _OF_COMPENSATION}
+    # Questions only read; they are no steps of the run.
+    names = by_direction.get(entry.direction, {}).get(entry.event, ()) if entry.direction is not None else ()
+    return names if entry.attempt == 1 else tuple(name for name in names if name not in _FIRST_ONLY)
