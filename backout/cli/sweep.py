@@ -22,8 +22,9 @@ logger = logging.getLogger(__name__)
 @click.command("sweep")
 @click.option("--once", is_flag=True, help="Look once and end; prints what was found.")
 @click.option("--parent", type=int, hidden=True, help="End when this process is no longer the parent.")
+@click.option("-E", "--task-events", is_flag=True, help="Send Celery events, as a worker's -E does.")
 @click.pass_context
-def sweep(ctx: click.Context, once: bool, parent: int | None) -> None:
+def sweep(ctx: click.Context, once: bool, parent: int | None, task_events: bool) -> None:
     """Send again what a crash swallowed, and take steps from workers that no longer answer.
 
     Each worker starts one by itself; run it as a service where `backout_sweeper = False`. Any number may run at once.
@@ -38,6 +39,7 @@ def sweep(ctx: click.Context, once: bool, parent: int | None) -> None:
     # Celery's own set-up of logging, so that a worker and its sweeper log alike.
     app.log.setup(loglevel=logging.INFO)
     runtime = runtime_of(app)
+    runtime.announcer.task_events = task_events or bool(app.conf.worker_send_task_events)
     if once:
         click.echo(str(sweep_once(runtime)))
         return

@@ -1,18 +1,19 @@
-"""What enqueueing needs of the layers above it, and how it finds it."""
+"""What enqueueing and acting by hand need of the layers above them, and how they find it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from backout.errors import ConfigurationError
+from backout.identifiers import RunId
 from backout.ledger.session import Ledger
 from backout.pipelines.message import StepMessage
 from backout.settings import Settings
 
 
 class Engine(Protocol):
-    """What enqueueing needs of the layers above: the ledger, and something that sends."""
+    """What is needed of the layers above: the ledger, something that sends, and something that tells."""
 
     @property
     def settings(self) -> Settings:
@@ -27,6 +28,12 @@ class Engine(Protocol):
 
     def send_compensations(self, messages: Sequence[StepMessage]) -> bool:
         """Send compensations as one chain, in this order. Returns as `send`."""
+
+    def position_of(self, run_id: RunId) -> int | None:
+        """Return the last entry of a run before something is done to it; `None` where nobody listens."""
+
+    def announce(self, run_id: RunId, *, after_id: int | None, actors: Collection[str] | None = None) -> None:
+        """Tell what has happened to a run after an entry, by these actors, after the commit. Never raises."""
 
 
 _resolvers: list[Callable[[], Engine | None]] = []

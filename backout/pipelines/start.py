@@ -48,15 +48,21 @@ def enqueue(
             created = transitions.create_run(own, new, resend_seconds=resend_seconds)
         if created:
             reach(FaultPoint.ENQUEUE_COMMITTED)
-            engine.send(first)
+            _send_and_announce(engine, first, actor=new.actor)
             return RunHandle(id=new.id, pipeline=pipeline, engine=engine, was_created=True)
         return _first_run(engine, pipeline, new, connection=None)
     # The caller's transaction: nothing is committed here, and the message goes out after the caller's commit.
     theirs = callers.connection_of(connection, session)
     if not transitions.create_run(theirs, new, resend_seconds=resend_seconds):
         return _first_run(engine, pipeline, new, connection=theirs)
-    callers.after_commit(connection, session, lambda: engine.send(first))
+    callers.after_commit(connection, session, lambda: _send_and_announce(engine, first, actor=new.actor))
     return RunHandle(id=new.id, pipeline=pipeline, engine=engine, was_created=True)
+
+
+def _send_and_announce(engine: Engine, first: StepMessage, *, actor: str) -> None:
+    engine.send(first)
+    # A worker may have begun already; it tells itself what it does.
+    engine.announce(first.key.run_id, after_id=0, actors={actor})
 
 
 def _first_run(engine: Engine, pipeline: PipelineDefinition, new: transitions.NewRun, *, connection: Any) -> RunHandle:

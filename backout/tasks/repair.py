@@ -10,7 +10,7 @@ import logging
 import os
 import random
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -25,6 +25,7 @@ from backout.ledger import due, queries, transitions
 from backout.ledger.due import DueStep
 from backout.ledger.records import StepKey
 from backout.ledger.session import LedgerConnection
+from backout.ledger.transitions.parts import ENGINE
 from backout.pipelines.contract import Plan
 from backout.pipelines.functions import find_function
 from backout.pipelines.message import KILL_GRACE_SECONDS, StepMessage, direction_contract
@@ -123,6 +124,12 @@ def send_repairs(app: Celery, repairs: Sequence[Repair]) -> int:
     return 0
 
 
+def announce_repairs(runtime: Runtime, stood_at: Mapping[RunId, int], *, actor: str) -> None:
+    """Tell what repairs have recorded in runs that stood at these entries before."""
+    for run_id, after_id in stood_at.items():
+        runtime.announce(run_id, after_id=after_id, actors={ENGINE, actor})
+
+
 def end_attempt_of_dead_process(runtime: Runtime, key: StepKey, *, actor: str) -> None:
     """End the attempt of a process that is known to be gone, now, and send what follows."""
     with runtime.ledger.transaction() as connection:
@@ -132,9 +139,11 @@ def end_attempt_of_dead_process(runtime: Runtime, key: StepKey, *, actor: str) -
         plan = _plan_of(connection, runtime, row)
         if plan is None:
             return
+        stood_at = runtime.announcer.positions(connection, [key.run_id])
         done = end_attempt(connection, runtime, plan, row, why="its process was killed", actor=actor)
     if done is not None:
         send_repairs(runtime.app, [done])
+        announce_repairs(runtime, stood_at, actor=actor)
 
 
 def send_for_dead_process(runtime: Runtime, run_id: RunId, *, actor: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from celery import Celery
@@ -16,6 +16,7 @@ from backout.pipelines.contract import Plan
 from backout.pipelines.message import StepMessage
 from backout.pipelines.registry import all_pipelines
 from backout.settings import PREFIX, Settings
+from backout.tasks.announce import Announcer
 from backout.tasks.broker import apply_broker_defaults, has_quorum_queues
 from backout.tasks.dispatch import send_compensations, send_step
 
@@ -31,6 +32,7 @@ class Runtime:
         self.app: Final = app
         self.settings: Final = settings
         self.unverified_ledger: Final = Ledger(settings.database_url)
+        self.announcer: Final = Announcer(app, self.unverified_ledger)
         self._is_verified = False
         self._plans: OrderedDict[str, Plan] = OrderedDict()
 
@@ -58,6 +60,14 @@ class Runtime:
     def send_compensations(self, messages: Sequence[StepMessage]) -> bool:
         """Send compensations as one chain, in this order. Returns as `send`."""
         return send_compensations(self.app, messages)
+
+    def position_of(self, run_id: RunId) -> int | None:
+        """Return where a run stands, to `announce` later what came after; `None` where nobody listens."""
+        return self.announcer.position_of(run_id)
+
+    def announce(self, run_id: RunId, *, after_id: int | None, actors: Collection[str] | None = None) -> None:
+        """Tell what has happened to a run, as signals and Celery events. See `Announcer.announce`."""
+        self.announcer.announce(run_id, after_id=after_id, actors=actors)
 
     def plan_of(self, run_id: RunId, digest: str) -> Plan:
         """Return the plan that was recorded with a run; read once for each digest.

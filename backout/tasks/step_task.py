@@ -1,6 +1,6 @@
 """The whole path of one attempt, in either direction, read from top to bottom.
 
-    receive → claim → load → call → record → send → (Celery acknowledges)
+    receive → claim → load → call → record → send → announce → (Celery acknowledges)
 
 The outcome is committed before the message is acknowledged (R1): Celery acknowledges only after `run_step` has returned
 or raised. Each ending is one of: recorded and acknowledged, to be tried again, refused with a recorded reason.
@@ -21,6 +21,7 @@ from backout.faultpoints import FaultPoint, reach
 from backout.ledger import queries, transitions
 from backout.ledger.records import Claim, StepRecord
 from backout.ledger.session import LEDGER_ERRORS, LedgerConnection
+from backout.ledger.transitions.parts import ENGINE
 from backout.pipelines.functions import find_function
 from backout.pipelines.message import ReceivedMessage, direction_contract, read_message
 from backout.states import Answer, Direction, StepState
@@ -60,19 +61,23 @@ def run_step(task: Task[..., Any], arguments: tuple[Any, ...], keywords: Mapping
         return _pass_by(task, runtime, message)
     reach(FaultPoint.AFTER_CLAIM)
     work = _load(runtime, task, taken)
+    stood_at = runtime.announcer.announce_claim(taken.claim, actor=worker_name(task))
     late = refuse_late(runtime, taken.claim)
     if late is None and steady_seconds() >= taken.ends_at:
         # Held up so long that the others take it for dead: what it would do now, nobody waits for any more.
         _give_back(runtime, task, taken.claim, reason="its claim had ended before its function was called")
+        _announce(runtime, task, taken.claim, stood_at)
         raise Ignore
     try:
         outcome = late or call(runtime, work)
     except BaseException as error:
         # A shutdown in the middle of the function is no failure. Celery gives the message back after this.
         _record_interruption(runtime, work, error)
+        _announce(runtime, task, taken.claim, stood_at)
         raise
     reach(FaultPoint.AFTER_CALL)
     recorded = _record_and_send(runtime, work, outcome, task)
+    _announce(runtime, task, taken.claim, stood_at)
     return _answer(runtime, work, outcome, recorded)
 
 
@@ -273,6 +278,11 @@ def _send(task: Task[..., Any], recorded: Recorded, outcome: Outcome) -> None:
         # Celery publishes the next link of the chain itself when this task returns.
         return
     send_compensations(task.app, recorded.compensations)
+
+
+def _announce(runtime: Runtime, task: Task[..., Any], claim: Claim, stood_at: int | None) -> None:
+    """Tell what this attempt has recorded, and not what somebody else has done to its run meanwhile."""
+    runtime.announce(claim.key.run_id, after_id=stood_at, actors={ENGINE, worker_name(task)})
 
 
 def _answer(runtime: Runtime, work: Work, outcome: Outcome, recorded: Recorded | None) -> str:

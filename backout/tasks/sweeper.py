@@ -22,8 +22,9 @@ from backout.ledger import due, transitions
 from backout.ledger.due import DueStep, StalledRun
 from backout.ledger.session import LEDGER_ERRORS, LedgerConnection, is_passing, savepoint
 from backout.pipelines.words import state_in_review
+from backout.ledger.transitions.parts import ENGINE
 from backout.states import ReviewReason, RollbackOutcome
-from backout.tasks.repair import Repair, Repaired, repair, send_repairs, sweeper_name
+from backout.tasks.repair import Repair, Repaired, announce_repairs, repair, send_repairs, sweeper_name
 from backout.tasks.runtime import Runtime
 
 logger = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ def _require_broker(app: Celery) -> None:
 
 
 def sweep_once(runtime: Runtime, *, looks_for_stalled: bool = True) -> Sweep:
-    """Look once: repair what is due, commit, send.
+    """Look once: repair what is due, commit, send, announce.
 
     Args:
         runtime: of the app whose ledger is swept.
@@ -109,10 +110,12 @@ def sweep_once(runtime: Runtime, *, looks_for_stalled: bool = True) -> Sweep:
     hastened = _hasten_late_retries(runtime)
     with runtime.ledger.transaction() as connection:
         rows = due.take_due_steps(connection, limit=runtime.settings.sweep_batch)
+        stood_at = runtime.announcer.positions(connection, {row.key.run_id for row in rows})
         found = [_repair_apart(connection, runtime, row) for row in rows]
     repairs = [one for one in found if one is not None]
     reach(FaultPoint.SWEEP_COMMITTED)
     unsent = send_repairs(runtime.app, repairs)
+    announce_repairs(runtime, stood_at, actor=sweeper_name())
     counts = {kind.value: sum(one.kind is kind for one in repairs) for kind in Repaired}
     stalled = _report_stalled_runs(runtime) if looks_for_stalled else 0
     return Sweep(**counts, hastened=hastened, stalled=stalled, unsent=unsent)
@@ -158,6 +161,7 @@ def _report_stalled_runs(runtime: Runtime) -> int:
 
 def _report_stalled(runtime: Runtime, run: StalledRun) -> bool:
     what = f"the run is {run.state.value} and has no step that could go on"
+    stood_at = runtime.position_of(run.id)
     with runtime.ledger.transaction() as connection:
         review_id = transitions.review_run(
             connection,
@@ -174,4 +178,5 @@ def _report_stalled(runtime: Runtime, run: StalledRun) -> bool:
         )
     if review_id is not None:
         logger.critical("backout: run %s: %s; a person is asked (review %s)", run.id, what, review_id)
+        runtime.announce(run.id, after_id=stood_at, actors={ENGINE})
     return review_id is not None

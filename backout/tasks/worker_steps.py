@@ -30,6 +30,8 @@ class LedgerCheck(bootsteps.StartStopStep):
         super().__init__(parent, **options)
         try:
             runtime = runtime_of(parent.app)
+            # Said before the pool is forked: its children know nothing of the worker's `-E`.
+            runtime.announcer.task_events = bool(parent.task_events)
             _ = runtime.ledger
         except LedgerUnavailable as error:
             # Nothing moves without the database; the schema is verified when it is back, before the first claim.
@@ -83,6 +85,7 @@ class SweeperProcess(bootsteps.StartStopStep):
             "sweep",
             "--parent",
             str(os.getpid()),
+            *(["--task-events"] if parent.task_events else []),
         ]
         self._launch()
         self._timer = parent.timer.call_repeatedly(CHECK_SECONDS, self._look_after)
