@@ -43,9 +43,11 @@ from backout.errors import (
     UnknownRun,
     WaitTimedOut,
 )
+from backout.events import Lifecycle, LifecycleEvent, read_lifecycle
 from backout.ledger.records import EntryRecord, ReviewRecord, RunRecord, StepRecord
 from backout.pipelines.decorators import step
 from backout.pipelines.definition import Retry, Step
+from backout.pipelines.follow import FollowedEntries, follow
 from backout.pipelines.handle import RunHandle
 from backout.pipelines.pipeline import Pipeline
 from backout.pipelines.schema import NotDone, Unknown
@@ -63,8 +65,11 @@ __all__ = [
     "Direction",
     "EntryRecord",
     "FailStep",
+    "FollowedEntries",
     "InvalidInput",
     "LedgerUnavailable",
+    "Lifecycle",
+    "LifecycleEvent",
     "MessageRefused",
     "NextAction",
     "NotDone",
@@ -108,10 +113,12 @@ __all__ = [
     "assign_review",
     "cancel",
     "continue_rollback",
+    "follow",
     "install",
     "next_safe_actions",
     "pause",
     "preview",
+    "read_lifecycle",
     "rerun_compensation",
     "resolve",
     "resume",

@@ -1,4 +1,4 @@
-"""`backout runs watch`: follow a run until the engine does nothing more by itself."""
+"""`backout runs watch`: follow a run until the engine does nothing more by itself, or all runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 import click
 from rich.live import Live
 
-from backout.cli.completion import complete_runs
+from backout.cli.completion import complete_pipelines, complete_runs
 from backout.cli.door import open_ledger
 from backout.cli.exits import Exit
 from backout.cli.output import json_option, make_clock, make_console, utc_option, write_json_line
@@ -19,6 +19,7 @@ from backout.cli.picture import RunPicture, read_picture, resolve_run
 from backout.cli.render.entries import write_entry
 from backout.cli.render.page import draw_progress, draw_run
 from backout.cli.render.story import tell_story
+from backout.cli.runs_watch_all import follow_all
 from backout.cli.shapes import shape
 from backout.errors import WaitTimedOut
 from backout.identifiers import RunId
@@ -34,21 +35,49 @@ Show: TypeAlias = Callable[[RunPicture, Sequence[EntryRecord]], None]
 
 
 @click.command("watch")
-@click.argument("run", shell_complete=complete_runs)
+@click.argument("run", required=False, shell_complete=complete_runs)
+@click.option("--all", "watches_all", is_flag=True, help="Follow all runs, from now on, until you stop it.")
 @click.option(
-    "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop watching after this time. [default: never]"
+    "--after", type=click.IntRange(min=0), metavar="ID", help="With --all: begin after this entry; 0 is everything."
+)
+@click.option(
+    "--pipeline", metavar="NAME", shell_complete=complete_pipelines, help="With --all: only runs of this pipeline."
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Stop watching after this time; with --all, when nothing has happened for so long. [default: never]",
 )
 @utc_option
 @json_option
 @click.pass_context
-def watch_command(ctx: click.Context, run: str, timeout: float | None, utc: bool, as_json: bool) -> None:
-    """Follow RUN (an id, or enough of its beginning) until it ends or waits for a person.
+def watch_command(
+    ctx: click.Context,
+    run: str | None,
+    watches_all: bool,
+    after: int | None,
+    pipeline: str | None,
+    timeout: float | None,
+    utc: bool,
+    as_json: bool,
+) -> None:
+    """Follow RUN (an id, or enough of its beginning) until it ends or waits for a person; or --all runs.
 
     On a terminal the picture is kept up to date; in a pipe each new entry is a line. The exit code says how it ended:
     0 succeeded, 1 rolled back, failed or cancelled, 5 a person is waited for, 4 --timeout was up.
 
-    With --json: one line {"entry": entry} for each entry, and at the end {"summary": text, "run": run}.
+    With --json: one line {"entry": entry} for each entry, and at the end {"summary": text, "run": run}. With --all
+    the lines are {"entry": entry, "pipeline": name, "lifecycle": [name, …], "cursor": id}: give the last cursor as
+    --after, and nothing is missed between two calls.
     """
+    if (run is None) is not watches_all:
+        raise click.UsageError("Give either a RUN or --all.")
+    if not watches_all and (after is not None or pipeline is not None):
+        raise click.UsageError("--after and --pipeline go with --all.")
+    if run is None:
+        follow_all(ctx, after_id=after, pipeline=pipeline, timeout_seconds=timeout, utc=utc, as_json=as_json)
+        return
     try:
         with open_ledger(ctx) as ledger:
             run_id = resolve_run(ledger, run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -18,6 +19,8 @@ from backout.states import RunState
 
 FIRST_PAUSE_SECONDS: Final = 0.02
 LONGEST_PAUSE_SECONDS: Final = 1.0
+MOST_ENTRIES: Final = 1_000_000
+"""Entries of one run, at which nobody would look one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +69,42 @@ class RunHandle:
                 raise WaitTimedOut(run_id=self.id, timeout_seconds=timeout or 0.0, state=record.state.value)
             time.sleep(pause if left is None else min(pause, left))
             pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
+
+    def watch(self, after_id: int = 0, timeout: float | None = None) -> Iterator[EntryRecord]:
+        """Return the entries of the run as they are committed, until the engine does nothing more by itself.
+
+        Each one once, and all that led to where the run then is.
+
+        Args:
+            after_id: an entry that is known already, with all before it.
+            timeout: seconds; `None` watches without limit.
+
+        Raises:
+            WaitTimedOut: the time is up; the run goes on. What was committed by then has been returned.
+            UnknownRun: as `status`.
+        """
+        ends_at = None if timeout is None else time.monotonic() + timeout
+        pause = FIRST_PAUSE_SECONDS
+        # Known by their ids, not by the highest id: transactions of one moment may commit in another order.
+        seen: set[int] = set()
+        while True:
+            # The run first: an entry that belongs to its state is then among those that are read.
+            record = self.status()
+            new = [entry for entry in self._entries_after(after_id) if entry.id not in seen]
+            seen.update(entry.id for entry in new)
+            yield from new
+            if record.state.is_settled:
+                return
+            left = None if ends_at is None else ends_at - time.monotonic()
+            if left is not None and left <= 0:
+                raise WaitTimedOut(run_id=self.id, timeout_seconds=timeout or 0.0, state=record.state.value)
+            pause = FIRST_PAUSE_SECONDS if new else min(pause * 1.5, LONGEST_PAUSE_SECONDS)
+            time.sleep(pause if left is None else min(pause, left))
+
+    def _entries_after(self, after_id: int) -> list[EntryRecord]:
+        return self.engine.ledger.read(
+            lambda connection: queries.list_entries(connection, self.id, after_id=after_id, limit=MOST_ENTRIES)
+        )
 
     @property
     def output(self) -> Any:

@@ -21,8 +21,8 @@ from backout.faultpoints import FaultPoint, reach
 from backout.ledger import due, transitions
 from backout.ledger.due import DueStep, StalledRun
 from backout.ledger.session import LEDGER_ERRORS, LedgerConnection, is_passing, savepoint
-from backout.pipelines.words import state_in_review
 from backout.ledger.transitions.parts import ENGINE
+from backout.pipelines.words import state_in_review
 from backout.states import ReviewReason, RollbackOutcome
 from backout.tasks.repair import Repair, Repaired, announce_repairs, repair, send_repairs, sweeper_name
 from backout.tasks.runtime import Runtime

@@ -20,8 +20,11 @@ from backout import (
     Direction,
     EntryRecord,
     FailStep,
+    FollowedEntries,
     InvalidInput,
     LedgerUnavailable,
+    Lifecycle,
+    LifecycleEvent,
     MessageRefused,
     NextAction,
     NotDone,
@@ -65,10 +68,12 @@ from backout import (
     assign_review,
     cancel,
     continue_rollback,
+    follow,
     install,
     next_safe_actions,
     pause,
     preview,
+    read_lifecycle,
     rerun_compensation,
     resolve,
     resume,
@@ -78,6 +83,7 @@ from backout import (
     step,
 )
 from backout.identifiers import RunId
+from backout.signals import any_event, run_failed
 
 
 class Order(BaseModel):
@@ -290,3 +296,27 @@ def act_by_hand(run: RunHandle) -> list[ActionDone]:
 def look(run: RunHandle) -> list[str]:
     assert_type(next_safe_actions(run), tuple[NextAction, ...])
     return [action.why for action in next_safe_actions(run.id) if action.is_safe]
+
+
+# --- What happens, as it happens --------------------------------------------------------------------------------------
+
+
+@run_failed.connect(sender="fulfil_order", weak=False)  # type: ignore[untyped-decorator] # Celery has no types
+def page_somebody(sender: str, event: LifecycleEvent, **_: object) -> None:
+    assert_type(event.name, Lifecycle)
+    assert_type(event.run_id, RunId)
+    assert_type(event.pipeline, str | None)
+
+
+def hear_all(sender: str, event: LifecycleEvent, **_: object) -> None:
+    any_event.connect(hear_all)
+
+
+def follow_all(handle: RunHandle, cursor: int) -> int:
+    for entry in handle.watch(after_id=cursor, timeout=5):
+        assert_type(entry, EntryRecord)
+    entries = follow(after_id=cursor, pipeline="fulfil_order", timeout=0)
+    assert_type(entries, FollowedEntries)
+    for entry in entries:
+        assert_type(read_lifecycle(entry, pipeline="fulfil_order"), tuple[LifecycleEvent, ...])
+    return entries.cursor
