@@ -53,6 +53,17 @@ def test_events_name_the_worker(postgres_stack: Stack) -> None:
     assert told["hostname"] == done["hostname"]
 
 
+def test_worker_that_is_started_with_the_option_alone_tells_monitors(new_stack: OpenStack) -> None:
+    """`-E` is known to the worker only; the children of its pool and its sweeper are told."""
+    stack = new_stack(settings={"worker_send_task_events": False, "task_send_sent_event": False})
+    stack.start_worker("-E")
+    with watching(stack) as watcher:
+        handle, _ = stack.run(pipelines.SUMMED)
+        wait_until(lambda: is_told(watcher, handle.id, "backout-run-succeeded"), SECONDS, "the end is told")
+    # The process that enqueues is no worker, and has not switched on the events of what it sends.
+    assert not is_told(watcher, handle.id, "backout-run-created")
+
+
 def test_worker_without_task_events_sends_none(new_stack: OpenStack) -> None:
     """Who has not asked for events pays for none."""
     stack = new_stack(settings={"worker_send_task_events": False, "task_send_sent_event": False})
