@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from backout.cli.celery_app import import_pipelines
 from backout.cli.door import find_app
 from backout.errors import ConfigurationError, LedgerUnavailable
 from backout.tasks.runtime import runtime_of
@@ -35,7 +36,8 @@ def sweep(ctx: click.Context, once: bool, parent: int | None, task_events: bool)
             problem="the sweeper sends messages and needs the Celery app",
             remedy="Run `celery -A proj backout sweep` or `backout --app proj sweep`.",
         )
-    app.finalize()
+    # As a worker does: `app.finalize()` alone leaves out what `imports` and `autodiscover_tasks` name.
+    import_pipelines(app)
     # Celery's own set-up of logging, so that a worker and its sweeper log alike.
     app.log.setup(loglevel=logging.INFO)
     runtime = runtime_of(app)

@@ -92,6 +92,23 @@ def test_celery_finds_the_commands(project: str, tmp_path: Path) -> None:
 # check
 
 
+def test_sweeper_knows_the_pipelines_and_receivers_of_the_project(project: str, tmp_path: Path) -> None:
+    """It imports what a worker imports: a step that it did not know would in the end be handed to a person."""
+    assert call("--app", project, "ledger", "upgrade").exit_code == 0
+    shop = tmp_path / f"{project}_shop.py"
+    shop.write_text(f"{shop.read_text()}\nprint('the pipelines are here')\n")
+    swept = subprocess.run(
+        [sys.executable, "-m", "backout.cli", "--app", project, "sweep", "--once"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert swept.returncode == 0, swept.stderr
+    assert "the pipelines are here" in swept.stdout
+
+
 def test_check_shows_contracts_with_warnings(project: str) -> None:
     """Warnings alone are no failure, unless one asks for it."""
     result = call("--app", project, "check", f"{project}_doubtful")
