@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 from backout.identifiers import RunId
-from backout.states import Direction, ReviewReason, RollbackOutcome
+from backout.states import Direction, ReviewReason, RollbackOutcome, RunState
 
 
 class Event(StrEnum):
@@ -34,7 +34,7 @@ class Event(StrEnum):
     ROLLBACK_STARTED = "rollback_started"
     """The rollback plan was computed and recorded. Detail: `compensations`, step names in the order of undoing."""
     ROLLBACK_FINISHED = "rollback_finished"
-    """The last compensation was recorded. Detail: `outcome`, see `RollbackOutcome`."""
+    """The last compensation was recorded. Detail: `outcome`, see `RollbackOutcome`; `state` if now paused."""
     ROLLBACK_CONTINUED = "rollback_continued"
     """By hand: a rollback that had stopped goes on, or a compensation runs again."""
     RUN_PAUSED = "run_paused"
@@ -117,11 +117,17 @@ class Lifecycle(StrEnum):
     RUN_SUCCEEDED = "run_succeeded"
     """It is closed: all its steps are done."""
     RUN_FAILED = "run_failed"
-    """It is closed, and what was done could not be undone in full."""
+    """It is closed, and what was done could not be undone in full, or a person has left it as it was."""
     RUN_ROLLED_BACK = "run_rolled_back"
-    """It is closed: a step failed, and what was done was undone."""
+    """It is closed, and what was done was undone."""
     RUN_PARKED = "run_parked"
     """What was done stays; it waits until a person resumes it."""
+    RUN_PAUSED = "run_paused"
+    """By hand: nothing new starts until a person resumes it; also at the end of a rollback to a step."""
+    RUN_RESUMED = "run_resumed"
+    """By hand: it goes on, or starts again in a new round."""
+    RUN_CANCELLED = "run_cancelled"
+    """By hand: it is closed, and what was done stays."""
 
     STEP_STARTED = "step_started"
     """The first attempt of a step begins."""
@@ -142,7 +148,7 @@ class Lifecycle(StrEnum):
     """An attempt of a step ended without an answer; a reconcile function may still find that it had succeeded."""
 
     ROLLBACK_STARTED = "rollback_started"
-    """The run turned round: what was done is undone in reverse order of start."""
+    """The run turned round: what was done is undone in reverse order of start. By hand also: it goes on."""
     ROLLBACK_SUCCEEDED = "rollback_succeeded"
     """Everything that was to be undone is undone."""
     ROLLBACK_FAILED = "rollback_failed"
@@ -250,7 +256,13 @@ _OF_RUN: Final[Mapping[Event, tuple[Lifecycle, ...]]] = MappingProxyType(
         Event.RUN_SUCCEEDED: (Lifecycle.RUN_SUCCEEDED,),
         Event.RUN_PARKED: (Lifecycle.RUN_PARKED,),
         Event.RUN_IN_REVIEW: (Lifecycle.REVIEW_OPENED,),
+        Event.RUN_PAUSED: (Lifecycle.RUN_PAUSED,),
+        Event.RUN_RESUMED: (Lifecycle.RUN_RESUMED,),
+        Event.RUN_CANCELLED: (Lifecycle.RUN_CANCELLED,),
+        Event.RUN_CLOSED: (Lifecycle.RUN_FAILED,),
+        Event.REVIEW_RESOLVED: (Lifecycle.REVIEW_RESOLVED,),
         Event.ROLLBACK_STARTED: (Lifecycle.ROLLBACK_STARTED,),
+        Event.ROLLBACK_CONTINUED: (Lifecycle.ROLLBACK_STARTED,),
         Event.ROLLBACK_FINISHED: (Lifecycle.ROLLBACK_SUCCEEDED, Lifecycle.RUN_ROLLED_BACK),
     }
 )
@@ -263,6 +275,7 @@ _OF_STEP: Final[Mapping[Event, tuple[Lifecycle, ...]]] = MappingProxyType(
         Event.RETRY_SCHEDULED: (Lifecycle.ATTEMPT_FAILED,),
         Event.CLAIM_RELEASED: (Lifecycle.ATTEMPT_LOST,),
         Event.STEP_IN_DOUBT: (Lifecycle.ATTEMPT_LOST,),
+        Event.STEP_SETTLED: (Lifecycle.STEP_SUCCEEDED,),
     }
 )
 _OF_COMPENSATION: Final[Mapping[Event, tuple[Lifecycle, ...]]] = MappingProxyType(
@@ -275,6 +288,7 @@ _OF_COMPENSATION: Final[Mapping[Event, tuple[Lifecycle, ...]]] = MappingProxyTyp
         Event.RETRY_SCHEDULED: (Lifecycle.ROLLBACK_ATTEMPT_FAILED,),
         Event.CLAIM_RELEASED: (Lifecycle.ROLLBACK_ATTEMPT_LOST,),
         Event.STEP_IN_DOUBT: (Lifecycle.ROLLBACK_ATTEMPT_LOST,),
+        Event.STEP_SETTLED: (Lifecycle.ROLLBACK_STEP_SUCCEEDED,),
     }
 )
 TOLD: Final = frozenset({*_OF_RUN, *_OF_STEP, *_OF_COMPENSATION})
@@ -293,6 +307,9 @@ UNTOLD: Final = frozenset(
         Event.WAIT_ENDED,
         Event.RETRY_HASTENED,
         Event.STEP_UNDONE,
+        Event.STEP_REOPENED,
+        Event.STEP_CLOSED,
+        Event.REVIEW_ASSIGNED,
         Event.EXTERNAL_ID_RECORDED,
         Event.LATE_RESULT,
         Event.RESULT_REUSED,
@@ -332,6 +349,8 @@ def read_lifecycle(entry: Entry, *, pipeline: str | None = None) -> tuple[Lifecy
 
 def _names(entry: Entry) -> tuple[Lifecycle, ...]:
     match entry.event:
+        case Event.ROLLBACK_FINISHED if entry.detail.get("state") == RunState.PAUSED.value:
+            return (Lifecycle.ROLLBACK_SUCCEEDED, Lifecycle.RUN_PAUSED)
         case Event.ROLLBACK_FINISHED if entry.detail["outcome"] != RollbackOutcome.COMPLETE.value:
             return (Lifecycle.ROLLBACK_FAILED, Lifecycle.RUN_FAILED)
         case Event.RUN_IN_REVIEW if entry.reason == ReviewReason.COMPENSATION_FAILED.value:

@@ -38,9 +38,12 @@ __all__ = [
     "rollback_step_started",
     "rollback_step_succeeded",
     "rollback_succeeded",
+    "run_cancelled",
     "run_created",
     "run_failed",
     "run_parked",
+    "run_paused",
+    "run_resumed",
     "run_rolled_back",
     "run_started",
     "run_succeeded",
@@ -58,6 +61,9 @@ run_succeeded: Final = Signal(name=Lifecycle.RUN_SUCCEEDED.value, providing_args
 run_failed: Final = Signal(name=Lifecycle.RUN_FAILED.value, providing_args=_PROVIDES)
 run_rolled_back: Final = Signal(name=Lifecycle.RUN_ROLLED_BACK.value, providing_args=_PROVIDES)
 run_parked: Final = Signal(name=Lifecycle.RUN_PARKED.value, providing_args=_PROVIDES)
+run_paused: Final = Signal(name=Lifecycle.RUN_PAUSED.value, providing_args=_PROVIDES)
+run_resumed: Final = Signal(name=Lifecycle.RUN_RESUMED.value, providing_args=_PROVIDES)
+run_cancelled: Final = Signal(name=Lifecycle.RUN_CANCELLED.value, providing_args=_PROVIDES)
 step_started: Final = Signal(name=Lifecycle.STEP_STARTED.value, providing_args=_PROVIDES)
 step_succeeded: Final = Signal(name=Lifecycle.STEP_SUCCEEDED.value, providing_args=_PROVIDES)
 step_skipped: Final = Signal(name=Lifecycle.STEP_SKIPPED.value, providing_args=_PROVIDES)

@@ -140,8 +140,11 @@ def act(
             _hold_off_workers(connection, request, view)
             return write(connection, found.settings, view, intent, actor=actor, reason=reason), intent
 
+    stood_at = found.position_of(run_id)
     written, intent = found.ledger.repeat(once)
     sent = [*map(found.send, written.steps), found.send_compensations(written.compensations)]
+    # The others tell what they do to the run at the same time.
+    found.announce(run_id, after_id=stood_at, actors=(actor,))
     return ActionDone(
         verb=request.verb,
         run_id=run_id,

@@ -126,6 +126,7 @@ def walk_back(
     resend_seconds: float,
     links: int,
     parent_id: TaskId | None = None,
+    actor: str = ENGINE,
 ) -> WalkedOn:
     """Make the next of the way back ready, or close the rollback; needs the transaction of what came before it.
 
@@ -136,12 +137,13 @@ def walk_back(
         resend_seconds: when the sweeper sends the message again if nobody takes it up.
         links: the most for one chain.
         parent_id: the task that causes it.
+        actor: who causes it.
     """
     waiting = queries.next_undos(connection, run_id, limit=links)
     if not waiting:
-        return WalkedOn(outcome=finish_way_back(connection, plan, run_id))
+        return WalkedOn(outcome=finish_way_back(connection, plan, run_id, actor=actor))
     if waiting[0].state is StepState.PENDING:
-        transitions.ready_step(connection, waiting[0].key, resend_seconds=resend_seconds)
+        transitions.ready_step(connection, waiting[0].key, resend_seconds=resend_seconds, actor=actor)
     rows = [(step.key, step.task_id, step.attempt) for step in waiting]
     if waiting[0].state is StepState.WAITING:
         # It waits for an attempt that may still run (R5); the sweeper sends it.
@@ -150,7 +152,7 @@ def walk_back(
     return WalkedOn(following=waiting[0].step, messages=messages)
 
 
-def finish_way_back(connection: LedgerConnection, plan: Plan, run_id: RunId) -> RollbackOutcome:
+def finish_way_back(connection: LedgerConnection, plan: Plan, run_id: RunId, *, actor: str = ENGINE) -> RollbackOutcome:
     """Close a rollback that has nothing left to run; needs the transaction of what came before it."""
     steps = queries.list_steps(connection, run_id)
     run = queries.find_run(connection, run_id)
@@ -163,6 +165,7 @@ def finish_way_back(connection: LedgerConnection, plan: Plan, run_id: RunId) -> 
         ),
         outcome=outcome,
         is_to_step=run is not None and run.rollback_to is not None,
+        actor=actor,
     )
     return outcome
 

@@ -301,7 +301,7 @@ def look(run: RunHandle) -> list[str]:
 # --- What happens, as it happens --------------------------------------------------------------------------------------
 
 
-@run_failed.connect(sender="fulfil_order", weak=False)  # type: ignore[untyped-decorator] # Celery has no types
+@run_failed.connect(sender="fulfil_order", weak=False)
 def page_somebody(sender: str, event: LifecycleEvent, **_: object) -> None:
     assert_type(event.name, Lifecycle)
     assert_type(event.run_id, RunId)

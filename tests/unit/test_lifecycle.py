@@ -14,7 +14,7 @@ from backout.states import ReviewReason
 
 RUN = RunId("01900000-0000-7000-8000-000000000001")
 AT = datetime(2025, 11, 22, tzinfo=UTC)
-UNWRITTEN = {Lifecycle.REVIEW_RESOLVED}
+UNWRITTEN: set[Lifecycle] = set()
 """No entry means this yet."""
 
 

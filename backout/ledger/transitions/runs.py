@@ -222,6 +222,7 @@ def finish_rollback(
     operator_state: str,
     outcome: RollbackOutcome,
     is_to_step: bool = False,
+    actor: str = ENGINE,
 ) -> bool:
     """Close the run after its last compensation: rolled back, or failed where something could not be undone.
 
@@ -238,7 +239,8 @@ def finish_rollback(
         operator_state=operator_state,
         state=state.value,
         rollback_outcome=outcome.value,
-        detail={"outcome": outcome.value},
+        actor=actor,
+        detail={"outcome": outcome.value, **({"state": state.value} if state is RunState.PAUSED else {})},
     )
 
 
