@@ -5,7 +5,8 @@ Nothing happens at a point unless a test has armed it: `reach` is then one look 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Final
 
@@ -27,6 +28,13 @@ class FaultPoint(StrEnum):
     """The sweeper has marked rows as sent again and has not sent them yet."""
 
 
+class SimulatedDeath(BaseException):
+    """Stands for the death of the process at a point or in a function: nothing of the engine acts on it.
+
+    A test raises it where a real process would end; what was recorded until then is all that a dead one leaves.
+    """
+
+
 _armed: Final[dict[FaultPoint, Callable[[], None]]] = {}
 
 
@@ -39,6 +47,18 @@ def reach(point: FaultPoint) -> None:
 def arm(point: FaultPoint, action: Callable[[], None]) -> None:
     """Run `action` each time this process reaches the point, until `disarm_all`."""
     _armed[point] = action
+
+
+@contextmanager
+def armed(actions: Mapping[FaultPoint, Callable[[], None]]) -> Iterator[None]:
+    """Arm points inside the block; what was armed before is armed again at the end."""
+    before = dict(_armed)
+    _armed.update(actions)
+    try:
+        yield
+    finally:
+        _armed.clear()
+        _armed.update(before)
 
 
 def disarm_all() -> None:

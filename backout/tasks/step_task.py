@@ -17,7 +17,7 @@ from celery import Task
 from celery.exceptions import Ignore, Retry
 
 from backout.errors import MessageRefused, StepFailed
-from backout.faultpoints import FaultPoint, reach
+from backout.faultpoints import FaultPoint, SimulatedDeath, reach
 from backout.ledger import queries, transitions
 from backout.ledger.records import Claim, StepRecord
 from backout.ledger.session import LEDGER_ERRORS, LedgerConnection
@@ -70,6 +70,9 @@ def run_step(task: Task[..., Any], arguments: tuple[Any, ...], keywords: Mapping
         raise Ignore
     try:
         outcome = late or call(runtime, work)
+    except SimulatedDeath:
+        # A dead process records nothing.
+        raise
     except BaseException as error:
         # A shutdown in the middle of the function is no failure. Celery gives the message back after this.
         _record_interruption(runtime, work, error)
