@@ -118,7 +118,7 @@ class StepOptions:
     sending_options: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Companion(Generic[P, R]):
     """A compensation, reconcile or verify function; calling it calls the bare function."""
 

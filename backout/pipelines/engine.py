@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from backout.errors import ConfigurationError
@@ -42,6 +44,17 @@ _resolvers: list[Callable[[], Engine | None]] = []
 def set_engine_resolver(resolver: Callable[[], Engine | None]) -> None:
     """Say how the engine of the current Celery app is found."""
     _resolvers[:] = [resolver]
+
+
+@contextmanager
+def engine_in_place(engine: Engine) -> Iterator[None]:
+    """Let everything that is enqueued inside the block go to one engine, whatever app is configured."""
+    before = list(_resolvers)
+    _resolvers[:] = [lambda: engine]
+    try:
+        yield
+    finally:
+        _resolvers[:] = before
 
 
 def current_engine() -> Engine:
