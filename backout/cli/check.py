@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from backout.cli.completion import complete_pipelines
-from backout.cli.definitions import find_definitions, import_definitions
+from backout.cli.definitions import find_definitions, import_definitions, module_option
 from backout.cli.exits import Exit
 from backout.cli.output import json_option, make_console, write_json
 from backout.cli.render.contracts import draw_pipeline, draw_warnings
@@ -21,7 +21,7 @@ from backout.pipelines.warnings import ContractWarning, find_warnings
 
 @click.command("check")
 @click.argument("names", metavar="[PIPELINE]...", nargs=-1, shell_complete=complete_pipelines)
-@click.option("--module", "modules", metavar="NAME", multiple=True, help="Import this module first; may be repeated.")
+@module_option
 @click.option("--strict", is_flag=True, help="Exit with 1 when there is a warning.")
 @json_option
 @click.pass_context

@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 
 from backout.cli.completion import complete_pipelines
-from backout.cli.definitions import find_definitions, import_definitions
+from backout.cli.definitions import find_definitions, import_definitions, module_option
 from backout.cli.exits import JSON_KEY
 from backout.cli.output import PIPE_WIDTH, make_console
 from backout.cli.render.contract_html import draw_html
@@ -60,7 +60,7 @@ def _remember_format(ctx: click.Context, _option: click.Parameter, chosen: str) 
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write it there, not to the terminal.",
 )
-@click.option("--module", "modules", metavar="NAME", multiple=True, help="Import this module first; may be repeated.")
+@module_option
 @click.pass_context
 def contract(ctx: click.Context, pipeline: str, as_format: Format, path: Path | None, modules: tuple[str, ...]) -> None:
     """Show all that PIPELINE promises: recovery, retries, timeouts, and what happens in doubt, step by step.

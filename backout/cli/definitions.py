@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import click
 
@@ -11,6 +12,15 @@ from backout.cli.door import find_app
 from backout.errors import ConfigurationError
 from backout.pipelines.definition import PipelineDefinition
 from backout.pipelines.registry import all_pipelines, find_pipeline
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def module_option(function: F) -> F:
+    """Add `--module`."""
+    return click.option(
+        "--module", "modules", metavar="NAME", multiple=True, help="Import this module first; may be repeated."
+    )(function)
 
 
 def import_definitions(ctx: click.Context, modules: Sequence[str]) -> None:

@@ -17,6 +17,9 @@ COMMANDS: Final = {
     "runs": LazyCommand("backout.cli.runs:runs", "Look at runs: list, show, watch."),
     "check": LazyCommand("backout.cli.check:check", "Show the contracts of pipelines, with warnings."),
     "contract": LazyCommand("backout.cli.contract:contract", "Show one pipeline's contract: table, Markdown, HTML, …"),
+    "rehearse": LazyCommand(
+        "backout.cli.rehearse:rehearse", "Run a pipeline at every place where it can fail, on a scratch ledger."
+    ),
     "doctor": LazyCommand("backout.cli.doctor:doctor", "Check a running installation; how to mend what is wrong."),
     "ledger": LazyCommand("backout.cli.ledger:ledger", "The ledger's tables: upgrade, current, verify."),
     "sweep": LazyCommand("backout.cli.sweep:sweep", "Run the sweeper as a service of its own."),

@@ -14,9 +14,10 @@ from backout.errors import UnknownRun
 from backout.faultpoints import FaultPoint, SimulatedDeath, armed
 from backout.ledger import queries
 from backout.ledger.session import LedgerConnection
+from backout.pipelines.definition import PipelineDefinition
 from backout.pipelines.functions import functions_in_place
 from backout.pipelines.handle import RunHandle
-from backout.pipelines.pipeline import Pipeline
+from backout.pipelines.start import enqueue
 from backout.testing.rehearsal.books import Books
 from backout.testing.rehearsal.cases import Rehearsal, RehearsedCase
 from backout.testing.rehearsal.faults import Faults
@@ -31,7 +32,7 @@ _IN_MEMORY: Final = Path("/dev/shm")
 
 
 def rehearse(
-    pipeline: Pipeline,
+    pipeline: PipelineDefinition,
     input: Any,
     *,
     stand_ins: StandIns | None = None,
@@ -72,7 +73,7 @@ def rehearse(
 
 def rehearse_place(
     scratch: Scratch,
-    pipeline: Pipeline,
+    pipeline: PipelineDefinition,
     value: Any,
     place: Place,
     assigned: Mapping[tuple[str, str], Callable[..., Any]],
@@ -91,9 +92,9 @@ def _reach(scratch: Scratch, faults: Faults, point: FaultPoint) -> None:
     faults.at_point(point, scratch.delivered)
 
 
-def _enqueue(scratch: Scratch, pipeline: Pipeline, value: Any) -> RunHandle:
+def _enqueue(scratch: Scratch, pipeline: PipelineDefinition, value: Any) -> RunHandle:
     try:
-        return pipeline.enqueue(value)
+        return enqueue(pipeline, value, source_event_id=None, connection=None, session=None)
     except SimulatedDeath:
         # Nobody has the handle; the run is recorded all the same.
         found = scratch.runtime.ledger.read(lambda where: queries.list_runs(where, limit=1))

@@ -9,7 +9,6 @@ from typing import Any
 from backout.errors import ConfigurationError
 from backout.pipelines.definition import Companion, PipelineDefinition, Step
 from backout.pipelines.functions import TaskFunction
-from backout.pipelines.schema import from_json
 from backout.testing.rehearsal.examples import NoExample, make_example
 
 Function = Callable[..., Any]
@@ -117,12 +116,3 @@ def _output_of(part: Part) -> Any:
             problem=f"no example of the output of {part.function.kind} {part.name!r} can be made: {error}",
             remedy="Give the fields examples (`Field(examples=[…])`), or rehearse in a test with `stand_ins={…}`.",
         ) from error
-
-
-def read_input(pipeline: PipelineDefinition, stored: Any) -> Any:
-    """Return an input that is given as JSON as the first step declares it.
-
-    Raises:
-        pydantic.ValidationError: it does not fit.
-    """
-    return from_json(pipeline.steps[0].function.schema.argument_types[0], stored)
