@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from backout.testing.rehearsal.books import RehearsedCall
     from backout.testing.rehearsal.cases import Asked, LeftBehind, Rehearsal, RehearsedCase, Why
-    from backout.testing.rehearsal.places import Place, PlaceKind, find_places
+    from backout.testing.rehearsal.places import Place, PlaceKind, find_places, select_places
     from backout.testing.rehearsal.runner import rehearse
     from backout.testing.rehearsal.stand_ins import make_stand_ins
     from backout.testing.scratch import Scratch
@@ -30,6 +30,7 @@ _PLACES: Final = {
     "find_places": "rehearsal.places",
     "make_stand_ins": "rehearsal.stand_ins",
     "rehearse": "rehearsal.runner",
+    "select_places": "rehearsal.places",
 }
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "find_places",
     "make_stand_ins",
     "rehearse",
+    "select_places",
 ]
 
 if not TYPE_CHECKING:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
+import tempfile
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -29,12 +30,11 @@ class ScratchLedger:
     """The file of a ledger, and what tests do to it directly.
 
     Args:
-        folder: where it is; made once, and emptied by `renew`.
+        folder: where it is; made by `renew`.
     """
 
     def __init__(self, folder: Path) -> None:
         self._file: Final = folder / "ledger.sqlite3"
-        self._empty: Final = folder / "empty.sqlite3"
 
     @property
     def url(self) -> str:
@@ -43,14 +43,9 @@ class ScratchLedger:
 
     def renew(self) -> None:
         """Make an empty ledger. Nobody may be connected."""
-        if not self._empty.exists():
-            ledger = Ledger(f"sqlite:///{self._empty}", pool_size=1)
-            schema.upgrade(ledger)
-            # The last connection moves everything from the write-ahead log into the file.
-            ledger.dispose()
         for leftover in self._file.parent.glob(f"{self._file.name}*"):
             leftover.unlink()
-        shutil.copyfile(self._empty, self._file)
+        self._file.write_bytes(_empty_ledger())
 
     def pass_time(self) -> None:
         """Let every claim expire, every wait end and everything else become due."""
@@ -71,3 +66,15 @@ class ScratchLedger:
             connection.execute("PRAGMA synchronous = OFF")
             for statement in statements:
                 connection.execute(statement, parameters)
+
+
+@cache
+def _empty_ledger() -> bytes:
+    """Return the file of a ledger without runs; the migrations take longer than most tests."""
+    with tempfile.TemporaryDirectory(prefix="backout-scratch-") as folder:
+        file = Path(folder) / "empty.sqlite3"
+        ledger = Ledger(f"sqlite:///{file}", pool_size=1)
+        schema.upgrade(ledger)
+        # The last connection moves everything from the write-ahead log into the file.
+        ledger.dispose()
+        return file.read_bytes()

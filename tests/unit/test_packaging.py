@@ -58,6 +58,11 @@ def test_both_commands_are_registered() -> None:
     assert PROJECT["entry-points"]["celery.commands"] == {"backout": "backout.cli.main:backout"}
 
 
+def test_pytest_plugin_is_registered() -> None:
+    """A project that has backout installed has its fixtures and its marker, and imports nothing for them."""
+    assert PROJECT["entry-points"]["pytest11"] == {"backout": "backout.testing.pytest_plugin"}
+
+
 def test_types_and_licence_are_shipped() -> None:
     """Type checkers use the annotations of an installed backout, and its licence comes along."""
     assert (ROOT / "backout" / "py.typed").exists()
