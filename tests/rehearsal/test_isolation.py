@@ -9,10 +9,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from celery import current_task
 
 import backout
 from backout import ConfigurationError
-from backout.faultpoints import FaultPoint, arm, armed, disarm_all, reach
+from backout.faultpoints import FaultPoint, arm, disarm_all, reach
 from backout.ledger import queries, schema
 from backout.ledger.session import Ledger
 from backout.pipelines.functions import find_function
@@ -63,7 +64,7 @@ def test_installed_app_hears_of_nothing(sqlite_url: str) -> None:
     ledger.dispose()
 
 
-def test_process_is_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_process_is_as_it_was() -> None:
     """Functions, fault points, signal handlers and the way of the next enqueue; also when the rehearsal fails."""
     function = find_function(shop.first.function.task_name)
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)]
@@ -75,18 +76,17 @@ def test_process_is_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     arm(FaultPoint.AFTER_SEND, lambda: reached.append("own"))
     try:
         with pytest.raises(KeyboardInterrupt):
-            rehearse(shop.SMALL, shop.ORDER, on_case=fail)
+            rehearse(shop.SMALL, shop.ORDER, places=["once:dies_after_effect"], on_case=fail)
         assert reached.count("own") == 0
         reach(FaultPoint.AFTER_SEND)
     finally:
         disarm_all()
     assert reached == ["own"]
+    assert current_task._get_current_object() is None
     assert find_function(shop.first.function.task_name) is function
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)] == handlers
     with pytest.raises(ConfigurationError, match="no Celery app"):
         shop.SMALL.enqueue(shop.ORDER)
-    with armed({}):
-        reach(FaultPoint.AFTER_CALL)
 
 
 def test_nothing_is_left_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

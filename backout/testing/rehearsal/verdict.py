@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from backout.events import Event
 from backout.ledger.records import EntryRecord, ReviewRecord, RunRecord, StepRecord
 from backout.pipelines.contract import OnCompensationFailure, OnFailure, Plan, RecoveryKind, StepContract
 from backout.states import Direction, RunState, StepState
@@ -38,8 +39,9 @@ def find_asked(run: RunRecord, reviews: Sequence[ReviewRecord], entries: Sequenc
     )
     if run.state is not RunState.PARKED:
         return asked
-    last = next((entry for entry in reversed(entries) if entry.step is not None), None)
-    return (*asked, Asked(reason=run.state.value, step=(last.step if last else "") or "", text=run.operator_state))
+    last = next((entry.step for entry in reversed(entries) if entry.step is not None), "")
+    why = next((entry.reason for entry in reversed(entries) if entry.event is Event.RUN_PARKED), None)
+    return (*asked, Asked(reason=run.state.value, step=last, text=why or ""))
 
 
 def tell(entries: Sequence[EntryRecord]) -> tuple[str, ...]:
