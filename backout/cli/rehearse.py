@@ -15,7 +15,7 @@ from backout.cli.completion import complete_pipelines
 from backout.cli.definitions import import_definitions, module_option
 from backout.cli.exits import Exit
 from backout.cli.output import json_option, make_console, write_json
-from backout.cli.render.rehearsal import draw_head, draw_rehearsal, draw_verdict
+from backout.cli.render.rehearsal import draw_head, draw_problems, draw_rehearsal, draw_verdict
 from backout.cli.shapes import shape
 from backout.jsontext import JsonValue
 from backout.pipelines.definition import PipelineDefinition
@@ -70,6 +70,7 @@ def rehearse(
     else:
         console.print(draw_head(pipeline.plan, stored, is_made_up=file is None, is_real=real))
         console.print(draw_rehearsal(found))
+        console.print(draw_problems(found), end="")
         console.print(draw_verdict(found))
     ctx.exit(Exit.PROBLEM if found.problems else Exit.OK)
 

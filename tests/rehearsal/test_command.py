@@ -136,6 +136,7 @@ def test_real_functions_are_called_only_when_asked_for_and_with_a_warning(shop: 
     assert Path("called").read_text().split() == ["charge", "charge", "book", "charge"]
     assert "✗ twice: charge" in result.stdout
     assert "✗ charge nobody knows of it" in result.stdout
+    assert "· step_succeeded charge, attempt 2" in result.stdout
     assert "2 problems: charge:dies_after_effect and charge:fails_after_effect" in result.stdout.replace("\n", " ")
 
 

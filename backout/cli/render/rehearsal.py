@@ -20,6 +20,7 @@ from backout.testing.rehearsal.cases import LeftBehind, Rehearsal, RehearsedCase
 from backout.testing.rehearsal.places import Place, PlaceKind
 
 INPUT_CHARACTERS: Final = 300
+SHOWN_PROBLEMS: Final = 3
 
 _COLUMNS: Final = {"  place": 28, "undone, in order": 18, "left behind": 20, "a person is asked": 20, "ends as": 14}
 """Each heading with the part of the width that its column gets."""
@@ -79,6 +80,17 @@ def _make_table(*, with_headings: bool = False) -> Table:
     for heading, ratio in _COLUMNS.items():
         table.add_column(heading, ratio=ratio, overflow="fold", header_style="dim")
     return table
+
+
+def draw_problems(rehearsal: Rehearsal) -> RenderableType:
+    """Return what the ledger says happened in the first case of each kind of problem."""
+    kinds = {(case.state, case.done_twice, case.unexplained): case for case in reversed(rehearsal.problems)}
+    parts: list[RenderableType] = []
+    for case in list(kinds.values())[::-1][:SHOWN_PROBLEMS]:
+        parts.append(Text.assemble(("✗ ", "bold red"), (clean(case.place), "bold"), (f"  {case.place.id}", "dim")))
+        parts += [Padding(Text(f"· {clean(line)}", style="dim"), (0, 0, 0, 4)) for line in case.story]
+        parts.append(Text())
+    return Group(*parts)
 
 
 def draw_verdict(rehearsal: Rehearsal) -> Text:
