@@ -24,6 +24,10 @@ OUTPUT: Final[JsonValue] = {"ok": True}
 LOST_ATTEMPTS_LIMIT: Final = 2
 
 
+RUN: Final = RunId("run")
+"""The model has one run."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
     """How an attempt ended, with what its decision depends on.
@@ -101,7 +105,7 @@ class Model:
         """Return where the attempt stands."""
         steps = self.plan.steps
         return Situation(
-            run_id=RunId("run"),
+            run_id=RUN,
             plan=self.plan,
             position=ending.key[0],
             direction=ending.key[1],
