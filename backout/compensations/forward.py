@@ -64,7 +64,7 @@ def decide_retry(view: RunView, step: str | None) -> Intent | Refusal:
         return Refusal(why=f"{run_is(view)}: no step has failed", remedy="There is nothing to run again.")
     if view.is_rollback_open:
         return Refusal(why="the run is on its way back", remedy="Ask for `continue_rollback`.")
-    if step is not None and step != row.step and not is_void(view, row):
+    if step is not None and step != row.step and not _is_taken_back(view):
         return Refusal(
             why=f"the run stands at {row.step}, not at {step}",
             remedy=f"To run {step} again, undo back to the step before it (`rollback` with `to_step`), then `resume`.",
@@ -74,7 +74,7 @@ def decide_retry(view: RunView, step: str | None) -> Intent | Refusal:
             task = planned_run(view, row.position, key=row.idempotency_key)
             return Intent(moves=(Hasten(key=row.key),), leads_to=view.run.state, tasks=(task,))
         return Refusal(why=f"{run_is(view)} and {row.step} is {row.state}", remedy="Wait; the engine is at it.")
-    is_stopped = row.state not in _ENDED or is_void(view, row) or _failed_question(view, row) is not None
+    is_stopped = row.state not in _ENDED or _is_taken_back(view) or _failed_question(view, row) is not None
     return (
         go_on(view, Verb.RETRY_STEP.value)
         if is_stopped
@@ -97,7 +97,7 @@ def decide_skip(view: RunView, step: str | None) -> Intent | Refusal:
         return wait_for_attempt(view)
     if step is not None and step != row.step:
         return Refusal(why=f"the run stands at {row.step}, not at {step}", remedy=f"Skip {row.step}, or nothing.")
-    if is_void(view, row) or (row.state in _ENDED and _failed_question(view, row) is None):
+    if _is_taken_back(view) or (row.state in _ENDED and _failed_question(view, row) is None):
         return Refusal(why=f"{row.step}, where the run stands, is {row.state}", remedy="Ask for `resume`.")
     closed: tuple[Move, ...] = close_unfinished(view)
     if row.state is StepState.IN_DOUBT:
@@ -116,6 +116,14 @@ def is_void(view: RunView, row: StepRecord) -> bool:
     return is_closed or is_undone(row, view.steps)
 
 
+def _is_taken_back(view: RunView) -> bool:
+    """Return whether something that the run has done, or was to do, counts for nothing any more: it starts again there.
+
+    Not only the step at which it stands: one that is kept by contract may stand behind others that were undone.
+    """
+    return any(is_void(view, row) for row in newest_rows(view.steps).values())
+
+
 def _failed_question(view: RunView, row: StepRecord) -> StepRecord | None:
     """Return the verify row that keeps a published step from being done; `None` when nothing does."""
     verify = view.companion(row, Direction.VERIFY)
@@ -127,7 +135,7 @@ def go_on(view: RunView, verb: str) -> Intent | Refusal:
     row = view.frontier
     if row is None:
         return Refusal(why="the run has no step", remedy="Its rows were changed by hand; enqueue it again.")
-    if is_void(view, row):
+    if _is_taken_back(view):
         return _restart(view, verb)
     if row.state is StepState.RUNNING or view.running:
         return _resumed(view, verb, (), row=row)

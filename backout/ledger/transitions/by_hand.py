@@ -241,6 +241,9 @@ _RUN_ARROWS: Final = {
         round=bind(run.c.round),
         last_successful_step=bind(run.c.last_successful_step),
         rollback_to=null(),
+        # Both are told by the entries; what they were about is over.
+        rollback_outcome=RollbackOutcome.NONE.value,
+        error_summary=null(),
         # Whoever resumes a run after its deadline knows it: the steps would otherwise be refused at once.
         deadline_at=case((_OVERDUE, null()), else_=run.c.deadline_at),
     ),

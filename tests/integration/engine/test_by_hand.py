@@ -101,6 +101,19 @@ def test_restart_repeats_nothing_that_was_kept(stack: Stack) -> None:
     assert stack.world.calls(handle.id).count("look") == 2
 
 
+def test_restart_begins_at_the_first_step_that_was_undone(stack: Stack) -> None:
+    """Also where the step that failed is kept by contract: what comes before it was taken back, and runs again."""
+    handle, run = stack.run(pipelines.KEPT_LAST, {"note_choosy": ["fail:no ink"]})
+    assert run.state is RunState.ROLLED_BACK
+    backout.resume(handle, **BY)
+    run = stack.settle(handle)
+    assert (run.state, run.round) == (RunState.ROLLED_BACK, 2)
+    once = ["goods", "note_choosy", "undo goods"]
+    assert stack.world.calls(handle.id) == [*once, *once]
+    keys = [line.key for line in stack.world.lines(handle.id) if line.what == "note_choosy"]
+    assert len(set(keys)) == 1, "it may have happened in the first round: the provider must recognise it"
+
+
 @on_each_stack
 def test_halted_rollback_goes_on_after_its_compensation_runs_again(stack: Stack) -> None:
     """The compensation that failed runs again with its real arguments, and the ones after it follow."""

@@ -271,6 +271,7 @@ ONCE = pipeline("once", [goods, money_once, parcel])
 note = make_step("note", keep="it does no harm", idempotent=True)
 look = make_step("look", effect="read")
 letter = make_step("letter", effect="notify", irreversible="a letter cannot be unsent", idempotent=True)
+KEPT_LAST = pipeline("kept_last", [goods, make_step("note_choosy", keep="it does no harm")])
 KEEPING = pipeline("keeping", [goods, note, look, parcel])
 IRREVERSIBLE = pipeline("irreversible", [goods, letter, parcel])
 
