@@ -96,7 +96,7 @@ def test_step_that_may_have_happened_is_compensated(state: StepState) -> None:
     assert undone(plan_rollback(plan, steps)) == ["charge_card", "reserve_stock"]
 
 
-@pytest.mark.parametrize("state", [StepState.READY, StepState.RETRY_SCHEDULED, StepState.WAITING])
+@pytest.mark.parametrize("state", [StepState.PENDING, StepState.READY, StepState.RETRY_SCHEDULED, StepState.WAITING])
 def test_step_that_waits_for_another_attempt_is_compensated(state: StepState) -> None:
     """An attempt that failed or was lost may have had its effect, although another one is still to come."""
     plan = plan_of(RESERVE, CHARGE)
@@ -202,6 +202,13 @@ def test_step_whose_compensation_succeeded_is_not_undone_again(state: StepState)
     assert [(line.forward.round, line.contract.name) for line in lines] == [(2, "charge_card"), (1, "reserve_stock")]
 
 
+def test_rollback_to_a_step_leaves_it_and_what_stands_before_it() -> None:
+    """What is at or before the step stays; also an irreversible step there does not block the way."""
+    plan = plan_of(RESERVE, SHIP, CHARGE, contract("book_courier", **undoing("cancel the courier")))
+    rollback = plan_rollback(plan, [forward(plan, position) for position in range(4)], to_position=1)
+    assert (undone(rollback), rollback.blocked_by) == (["book_courier", "charge_card"], None)
+
+
 def test_nothing_recorded_leaves_nothing_to_undo() -> None:
     """An empty record makes an empty plan."""
     rollback = plan_rollback(plan_of(RESERVE), [])
@@ -245,7 +252,7 @@ def expected(plan: Plan, rows: Sequence[StepRecord]) -> list[StepRecord]:
         for row in rows
         if row.direction is Direction.COMPENSATION and row.state is StepState.SUCCEEDED
     }
-    waits = (StepState.READY, StepState.RETRY_SCHEDULED, StepState.WAITING)
+    waits = (StepState.PENDING, StepState.READY, StepState.RETRY_SCHEDULED, StepState.WAITING)
     wanted = []
     for row in rows:
         said_no_effect = row.state is StepState.FAILED and (row.error or {}).get("no_effect", False)

@@ -9,14 +9,22 @@ from backout.states import TRANSITIONS, Arrow, RunState, StepState
 
 ENUMS: dict[str, type[RunState] | type[StepState]] = {"run": RunState, "step": StepState}
 NOT_YET: dict[str, set[str]] = {
-    # No arrow leads there yet: they come with timers, pausing and cancelling.
-    "run": {RunState.WAITING, RunState.PAUSED, RunState.CANCELLED},
+    # No arrow leads there yet: it comes with timers.
+    "run": {RunState.WAITING},
     "step": set(),
 }
 
 
+STAY: frozenset[str] = frozenset({"settle_step", "resume_run"})
+"""By hand, and the state may stay: what a person says of a row, or where the run goes on, is what changes."""
+
+
 def arrows_of(subject: str) -> dict[str, Arrow]:
     return {name: arrow for name, arrow in TRANSITIONS.items() if arrow.subject == subject}
+
+
+def engine_arrows_of(subject: str) -> dict[str, Arrow]:
+    return {name: arrow for name, arrow in arrows_of(subject).items() if not arrow.is_by_hand}
 
 
 @pytest.mark.parametrize("name", list(TRANSITIONS))
@@ -25,6 +33,8 @@ class TestArrow:
         """Each name is a verb and what it is done to, so that a function can have it."""
         assert name.isidentifier()
         assert name.rsplit("_", maxsplit=1)[-1] in (
+            "again",
+            "back",
             "run",
             "step",
             "rollback",
@@ -43,8 +53,10 @@ class TestArrow:
 
     def test_it_leads_somewhere_else(self, name: str) -> None:
         """An arrow from a state to itself would change nothing and still write an entry."""
-        assert TRANSITIONS[name].targets
-        assert not TRANSITIONS[name].sources & TRANSITIONS[name].targets
+        arrow = TRANSITIONS[name]
+        assert arrow.targets
+        assert bool(arrow.sources & arrow.targets) == (name in STAY)
+        assert arrow.is_by_hand or name not in STAY
 
     def test_its_sources_are_listed_in_one_order(self, name: str) -> None:
         """The SQL built from them is the same in every process, so that databases plan it once."""
@@ -75,28 +87,69 @@ class TestGraph:
 
 
 @pytest.mark.parametrize("state", sorted(states.FINAL_RUN_STATES))
-def test_the_engine_never_leaves_a_final_state(state: RunState) -> None:
-    """A closed run stays closed until a person asks for more: no arrow starts from it."""
-    assert [name for name, arrow in arrows_of("run").items() if state in arrow.sources] == []
+class TestFinalRun:
+    def test_the_engine_never_leaves_it(self, state: RunState) -> None:
+        """A closed run stays closed until a person asks for more: no arrow of the engine starts from it."""
+        assert [name for name, arrow in engine_arrows_of("run").items() if state in arrow.sources] == []
+
+    def test_a_person_can_reopen_it(self, state: RunState) -> None:
+        """A person leaves it by a late rollback, and goes on with it unless it has succeeded; by nothing else."""
+        leaving = {name for name, arrow in arrows_of("run").items() if state in arrow.sources}
+        assert leaving == {"turn_run_back"} | ({"resume_run"} if state is not RunState.SUCCEEDED else set())
+
+
+@pytest.mark.parametrize("state", [RunState.PAUSED, RunState.PARKED, RunState.IN_REVIEW])
+def test_a_stopped_run_is_left_only_by_hand(state: RunState) -> None:
+    """Who was asked decides: from a run that waits for a person the engine can at most ask a person."""
+    leaving = {name for name, arrow in engine_arrows_of("run").items() if state in arrow.sources}
+    assert leaving <= {"review_run"}
+    by_hand = {name for name, arrow in arrows_of("run").items() if arrow.is_by_hand and state in arrow.sources}
+    assert by_hand == {"resume_run", "turn_run_back", "cancel_run", "close_run"}
+
+
+def test_only_a_person_pauses_on_the_way_forward_and_cancels() -> None:
+    """The engine never stops a run by itself without asking; it pauses one only where a rollback to a step ends."""
+    assert {name for name, arrow in engine_arrows_of("run").items() if RunState.PAUSED in arrow.targets} == {
+        "finish_rollback"
+    }
+    assert {name for name, arrow in arrows_of("run").items() if RunState.CANCELLED in arrow.targets} == {"cancel_run"}
+
+
+def test_only_a_person_lets_a_run_go_on() -> None:
+    """No arrow of the engine leads from a settled run to an active one."""
+    for name, arrow in engine_arrows_of("run").items():
+        if arrow.sources & states.SETTLED_RUN_STATES:
+            assert not arrow.targets & states.ACTIVE_RUN_STATES, name
 
 
 @pytest.mark.parametrize("state", sorted(states.FINISHED_STEP_STATES - {StepState.SUCCEEDED}))
 def test_a_finished_step_stays_as_it_is(state: StepState) -> None:
     """R2: only a success can still change, to undone; a question only reads and may be asked again."""
-    leaving = {name for name, arrow in arrows_of("step").items() if state in arrow.sources}
+    leaving = {name for name, arrow in engine_arrows_of("step").items() if state in arrow.sources}
     assert leaving <= {"ask_question"}
+
+
+def test_what_was_undone_stays_undone_even_by_hand() -> None:
+    """A restart opens a new round of rows: no row of history runs again once its effect was taken back."""
+    assert [name for name, arrow in arrows_of("step").items() if StepState.UNDONE in arrow.sources] == []
 
 
 def test_a_success_can_only_be_undone() -> None:
     """R2: no arrow makes a recorded success run again; a question only reads and may be asked again."""
-    leaving = {name for name, arrow in arrows_of("step").items() if StepState.SUCCEEDED in arrow.sources}
+    leaving = {name for name, arrow in engine_arrows_of("step").items() if StepState.SUCCEEDED in arrow.sources}
     assert leaving == {"undo_step", "ask_question"}
 
 
 def test_only_an_answer_leads_out_of_doubt() -> None:
     """R8: a step in doubt waits for its reconcile function or a person."""
-    leaving = {name for name, arrow in arrows_of("step").items() if StepState.IN_DOUBT in arrow.sources}
+    leaving = {name for name, arrow in engine_arrows_of("step").items() if StepState.IN_DOUBT in arrow.sources}
     assert leaving == {"confirm_step", "clear_doubt"}
+
+
+def test_no_action_by_hand_touches_a_running_attempt() -> None:
+    """R5: no person takes a row away from the worker that runs it."""
+    touching = [name for name, arrow in arrows_of("step").items() if StepState.RUNNING in arrow.sources]
+    assert [name for name in touching if TRANSITIONS[name].is_by_hand] == []
 
 
 def test_only_a_claim_makes_a_step_run() -> None:
