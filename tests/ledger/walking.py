@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from backout.identifiers import RunId, new_claim_token, new_task_id
 from backout.ledger import queries, transitions
-from backout.ledger.records import Claim, StepKey
+from backout.ledger.records import Claim, StepKey, StepRecord
 from backout.ledger.session import Ledger
 from backout.ledger.transitions import Onward
 from backout.states import Direction, RunState, StepState
@@ -234,3 +234,52 @@ def walk_ready(connection: Connection, scene: Scene) -> object:
 
 def walk_undo(connection: Connection, scene: Scene) -> object:
     return transitions.undo_step(connection, scene.key)
+
+
+BY_HAND: Final = {"actor": "anna", "reason": "the bank says so"}
+
+
+def as_seen(connection: Connection, scene: Scene) -> StepRecord:
+    """Return the row as a person sees it just now."""
+    row = queries.find_step(connection, scene.key)
+    assert row is not None
+    return row
+
+
+def walk_reopen(state: StepState) -> Callable[[Connection, Scene], object]:
+    def call(connection: Connection, scene: Scene) -> object:
+        row = as_seen(connection, scene)
+        return transitions.reopen_step(
+            connection, row, state=state, task_id=new_task_id(), resend_seconds=60, **BY_HAND
+        )
+
+    return call
+
+
+def walk_settle(connection: Connection, scene: Scene) -> object:
+    return transitions.settle_step(connection, as_seen(connection, scene), output={"charge": 1}, **BY_HAND)
+
+
+def walk_close(connection: Connection, scene: Scene) -> object:
+    return transitions.close_step(connection, as_seen(connection, scene), **BY_HAND)
+
+
+def walk_plan_again(state: StepState) -> Callable[[Connection, Scene], object]:
+    def call(connection: Connection, scene: Scene) -> object:
+        row = transitions.NewCompensation(
+            key=scene.key,
+            step="step_1",
+            state=state,
+            start_order=7,
+            idempotency_key="not taken over",
+            task_id=new_task_id(),
+            wait_until=LATER if state is StepState.WAITING else None,
+            is_planned_again=True,
+        )
+        try:
+            transitions.plan_compensation(connection, [row], actor="anna", resend_seconds=60)
+        except RuntimeError:
+            return False
+        return True
+
+    return call

@@ -35,6 +35,8 @@ class Walk:
         events: the entries that are added, in order.
         new_rows: how many step rows are added.
         directions: the rows it is for.
+        other_targets: the state it ends in, from the sources from which that is another one.
+        is_in_transaction: it takes several statements, which need a transaction.
     """
 
     arrow: str
@@ -46,11 +48,22 @@ class Walk:
     events: tuple[Event, ...]
     new_rows: int = 0
     directions: frozenset[Direction] = ANY
+    other_targets: Mapping[StepState, StepState] = field(default_factory=dict)
+    is_in_transaction: bool = False
 
     @property
     def sources(self) -> frozenset[str]:
         """The states it may start from."""
         return TRANSITIONS[self.arrow].sources
+
+    @property
+    def is_by_hand(self) -> bool:
+        """Whether only a person walks it: its entry has their name and their reason."""
+        return TRANSITIONS[self.arrow].is_by_hand
+
+    def target_of(self, scene: Scene) -> StepState:
+        """Return the state that it ends in in this scene."""
+        return self.other_targets.get(scene.state, self.target)
 
     def changes_of(self, scene: Scene) -> dict[tuple[str, tuple[Any, ...]], frozenset[str]]:
         """Return the rows that it changes in this scene, each with the names of the columns."""
@@ -70,6 +83,27 @@ _FINISHED: Final = _ENDED | {"finished_at"}
 _COUNTED: Final = frozenset({"updated_at", "attempt_count"})
 _WENT_ON: Final = _COUNTED | {"operator_state"}
 _CLOSED: Final = _WENT_ON | {"state", "finished_at"}
+_NOTHING: Final[frozenset[str]] = frozenset()
+_REOPENED: Final = frozenset({"state", "task_id", "claim_token", "forgiven_attempts"})
+_WAS_FINISHED: Final = dict.fromkeys(
+    (StepState.FAILED, StepState.SUCCEEDED, StepState.SKIPPED), (frozenset({"finished_at"}), _NOTHING)
+)
+_WAS_OPEN: Final = {
+    StepState.PENDING: (frozenset({"error"}), _NOTHING),
+    StepState.READY: (frozenset({"error", "sweep_at"}), _NOTHING),
+    StepState.WAITING: (frozenset({"error", "sweep_at"}), _NOTHING),
+    # What the last attempt said stays, and nobody else has the key any more than after a failure.
+    StepState.RETRY_SCHEDULED: (frozenset({"next_retry_at", "sweep_at", "exclusive_key"}), _NOTHING),
+    StepState.IN_DOUBT: (frozenset({"exclusive_key"}), _NOTHING),
+}
+_PLANNED_AGAIN: Final = frozenset({"state", "start_order", "task_id", "dispatched_at"})
+_WAS_TRIED: Final = frozenset({"claim_token", "forgiven_attempts"})
+_WAS_LEFT: Final = {
+    StepState.FAILED: (_WAS_TRIED | {"finished_at"}, _NOTHING),
+    StepState.SKIPPED: (_WAS_TRIED | {"finished_at"}, _NOTHING),
+    StepState.IN_DOUBT: (_WAS_TRIED, _NOTHING),
+    StepState.KEPT: (frozenset({"finished_at"}), _NOTHING),
+}
 
 WALKS: Final = {
     "claim_step": Walk(
@@ -322,5 +356,83 @@ WALKS: Final = {
         step_columns=frozenset({"state", "exclusive_key"}),
         events=(Event.STEP_UNDONE,),
         directions=FORWARD,
+    ),
+    "reopen_step": Walk(
+        arrow="reopen_step",
+        call=walking.walk_reopen(StepState.READY),
+        target=StepState.READY,
+        step_columns=_REOPENED | {"sends", "sweep_at", "dispatched_at"},
+        of_source=_WAS_FINISHED,
+        events=(Event.STEP_REOPENED,),
+    ),
+    "reopen_step, for its turn": Walk(
+        arrow="reopen_step",
+        call=walking.walk_reopen(StepState.PENDING),
+        target=StepState.PENDING,
+        step_columns=_REOPENED,
+        of_source=_WAS_FINISHED,
+        events=(Event.STEP_REOPENED,),
+    ),
+    "settle_step": Walk(
+        arrow="settle_step",
+        call=walking.walk_settle,
+        target=StepState.SUCCEEDED,
+        step_columns=frozenset({"output", "finished_at"}),
+        of_source={
+            StepState.PENDING: (frozenset({"state"}), frozenset()),
+            StepState.FAILED: (frozenset({"state", "error", "claim_token"}), frozenset()),
+            StepState.IN_DOUBT: (frozenset({"state", "error", "claim_token"}), frozenset()),
+            StepState.SUCCEEDED: (frozenset({"error", "claim_token"}), frozenset()),
+        },
+        events=(Event.STEP_SETTLED,),
+    ),
+    "close_step": Walk(
+        arrow="close_step",
+        call=walking.walk_close,
+        target=StepState.FAILED,
+        other_targets=dict.fromkeys((StepState.PENDING, StepState.READY, StepState.WAITING), StepState.SKIPPED),
+        step_columns=frozenset({"state", "finished_at"}),
+        of_source=_WAS_OPEN,
+        events=(Event.STEP_CLOSED,),
+        directions=FORWARD | COMPENSATION,
+    ),
+    "close_step, a question": Walk(
+        arrow="close_step",
+        call=walking.walk_close,
+        target=StepState.FAILED,
+        step_columns=frozenset({"state", "finished_at"}),
+        of_source=_WAS_OPEN,
+        events=(Event.STEP_CLOSED,),
+        directions=RECONCILE | VERIFY,
+    ),
+    "plan_again": Walk(
+        arrow="plan_again",
+        call=walking.walk_plan_again(StepState.READY),
+        target=StepState.READY,
+        step_columns=_PLANNED_AGAIN | {"sends", "sweep_at"},
+        of_source=_WAS_LEFT,
+        events=(Event.STEP_READY,),
+        directions=COMPENSATION,
+        is_in_transaction=True,
+    ),
+    "plan_again, for its turn": Walk(
+        arrow="plan_again",
+        call=walking.walk_plan_again(StepState.PENDING),
+        target=StepState.PENDING,
+        step_columns=_PLANNED_AGAIN,
+        of_source=_WAS_LEFT,
+        events=(Event.COMPENSATION_PLANNED,),
+        directions=COMPENSATION,
+        is_in_transaction=True,
+    ),
+    "plan_again, for later": Walk(
+        arrow="plan_again",
+        call=walking.walk_plan_again(StepState.WAITING),
+        target=StepState.WAITING,
+        step_columns=_PLANNED_AGAIN | {"sweep_at"},
+        of_source=_WAS_LEFT,
+        events=(Event.WAIT_STARTED,),
+        directions=COMPENSATION,
+        is_in_transaction=True,
     ),
 }
