@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, Inspector, create_engine, inspect, text
+from sqlalchemy.exc import DBAPIError
 
 from backout.errors import SchemaMismatch
 from backout.ledger import schema
@@ -129,6 +131,38 @@ class TestUpgrade:
         assert table_names(empty_ledger) == TABLES | {"alembic_version", schema.VERSION_TABLE}
 
 
+class TestUpgradeOfRows:
+    def test_what_0002_has_recorded_is_kept(self, empty_ledger: Ledger) -> None:
+        """Runs and rows of the release before are the same afterwards, with nothing forgiven and nothing left out."""
+        upgrade_to(empty_ledger, "0002")
+        run_sql(
+            empty_ledger,
+            f"INSERT INTO backout_run ({', '.join(RUN_OF_0002)}) VALUES ({', '.join(RUN_OF_0002.values())})",
+        )
+        run_sql(
+            empty_ledger,
+            f"INSERT INTO backout_step ({', '.join(STEP_OF_0002)}) VALUES ({', '.join(STEP_OF_0002.values())})",
+        )
+        before = {table: rows_of(empty_ledger, table) for table in ("backout_run", "backout_step")}
+        assert schema.upgrade(empty_ledger)[0] == "0002"
+        assert rows_of(empty_ledger, "backout_run") == [{**before["backout_run"][0], "rollback_to": None}]
+        assert rows_of(empty_ledger, "backout_step") == [{**before["backout_step"][0], "forgiven_attempts": 0}]
+        assert schema.differences(empty_ledger) == []
+
+    def test_runs_can_be_stopped_by_hand_from_then_on(self, empty_ledger: Ledger) -> None:
+        """The states that 0003 brings are refused before it and allowed after it; others never are."""
+        upgrade_to(empty_ledger, "0002")
+        columns = f"INSERT INTO backout_run ({', '.join(RUN_OF_0002)}) VALUES ({', '.join(RUN_OF_0002.values())})"
+        run_sql(empty_ledger, columns)
+        paused = "UPDATE backout_run SET state = 'paused', finished_at = NULL"
+        with pytest.raises(DBAPIError):
+            run_sql(empty_ledger, paused)
+        schema.upgrade(empty_ledger)
+        run_sql(empty_ledger, paused)
+        with pytest.raises(DBAPIError):
+            run_sql(empty_ledger, "UPDATE backout_run SET state = 'no_such_state'")
+
+
 class TestVerify:
     def test_it_returns_the_revision(self, own_ledger: Ledger) -> None:
         """A schema of this release is accepted."""
@@ -156,6 +190,56 @@ class TestVerify:
         with pytest.raises(SchemaMismatch):
             schema.verify(empty_ledger)
         assert table_names(empty_ledger) == set()
+
+
+RUN_OF_0002 = {
+    "id": "'0198c0de-0000-7000-8000-000000000001'",
+    "pipeline": "'fulfil_order'",
+    "definition_digest": "'00000000'",
+    "plan": """'{"format": 1}'""",
+    "source_event_id": "'form-1'",
+    "state": "'rolled_back'",
+    "operator_state": "'charge_failed_rolled_back'",
+    "external_ids": """'{"charge": "ch-1"}'""",
+    "attempt_count": "3",
+    "requires_human_review": "false",
+    "rollback_outcome": "'complete'",
+    "input": """'{"id": "order-1"}'""",
+    "created_at": "'2026-01-01 10:00:00.000000'",
+    "updated_at": "'2026-01-01 10:00:00.000000'",
+    "finished_at": "'2026-01-01 10:00:00.000000'",
+}
+"""Column to SQL literal: a run as the release of 0002 has written it."""
+STEP_OF_0002 = {
+    "run_id": RUN_OF_0002["id"],
+    "round": "1",
+    "position": "0",
+    "direction": "'forward'",
+    "step": "'charge'",
+    "state": "'failed'",
+    "attempt": "3",
+    "lost_attempts": "1",
+    "start_order": "1",
+    "idempotency_key": "'key'",
+    "task_id": RUN_OF_0002["id"],
+    "external_ids": "'{}'",
+    "error": """'{"type": "OSError", "message": "declined"}'""",
+    "sends": "0",
+    "finished_at": "'2026-01-01 10:00:00.000000'",
+}
+
+
+def upgrade_to(ledger: Ledger, revision: str) -> None:
+    """Bring an empty ledger to an older revision, as the release of that time did."""
+    with ledger.transaction() as connection:
+        command.upgrade(schema._config(connection), revision)
+
+
+def rows_of(ledger: Ledger, table: str) -> list[dict[str, Any]]:
+    """Return all rows as the database gives them, without the types of the models."""
+    return ledger.read(
+        lambda connection: [dict(row._mapping) for row in connection.execute(text(f"SELECT * FROM {table}"))]
+    )
 
 
 def run_sql(ledger: Ledger, statement: str) -> None:
