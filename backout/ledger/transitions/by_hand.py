@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import Connection, Update, and_, case, insert, null, update
+from sqlalchemy import Boolean, Connection, Update, and_, bindparam, case, insert, null, update
 
 from backout.events import Event
 from backout.identifiers import RunId, TaskId
@@ -241,9 +241,12 @@ _RUN_ARROWS: Final = {
         round=bind(run.c.round),
         last_successful_step=bind(run.c.last_successful_step),
         rollback_to=null(),
-        # Both are told by the entries; what they were about is over.
+        # What an earlier rollback did, and what the run had returned before, is told by the rows and entries.
         rollback_outcome=RollbackOutcome.NONE.value,
-        error_summary=null(),
+        output=null(),
+        error_summary=case(
+            (bindparam("b_is_error_over", type_=Boolean(create_constraint=False)), null()), else_=run.c.error_summary
+        ),
         # Whoever resumes a run after its deadline knows it: the steps would otherwise be refused at once.
         deadline_at=case((_OVERDUE, null()), else_=run.c.deadline_at),
     ),
@@ -320,6 +323,7 @@ def resume_run(
     reason: str,
     round_number: int,
     last_successful_step: str | None,
+    is_error_over: bool = False,
 ) -> bool:
     """Let a run go on, a final one too. What it goes on with is written in the same transaction.
 
@@ -332,6 +336,7 @@ def resume_run(
         reason: why.
         round_number: the round in which it goes on.
         last_successful_step: of those whose effect stands; `None`: none.
+        is_error_over: what the run failed with does not hold any more: it starts again, or was found to be done.
 
     Returns:
         False when the run is not in the state seen any more: nothing was written.
@@ -347,6 +352,7 @@ def resume_run(
         detail={"round": round_number},
         round=round_number,
         last_successful_step=last_successful_step,
+        is_error_over=is_error_over,
     )
 
 
