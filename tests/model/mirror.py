@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
-from backout.states import Answer, Direction, RunState, StepState
+from backout.states import ACTIVE_RUN_STATES, Answer, Direction, RunState, StepState
 from backout.tasks.decisions import (
     Ask,
     AskFirst,
@@ -54,8 +54,10 @@ NOTHING_TO_SEND = Recorded()
 
 
 def claim_step(writing: Writing, key: Key) -> Token | None:
-    """Take the claim of a row that is due; `None` when it is not."""
+    """Take the claim of a row that is due; `None` when it is not, or its run waits for a person."""
     row = writing.rows.get(key)
+    if writing.run.state not in ACTIVE_RUN_STATES:
+        return None
     if row is None or (row.state is StepState.RETRY_SCHEDULED and not row.is_due):
         return None
     token = (row.asks, row.attempt + 1)

@@ -130,7 +130,8 @@ class Replay:
         )
         if is_held:
             # What the engine read when it claimed is what the model reads now.
-            assert replace(situation, run_id=RUN) == self._model.situation_of(ending), str(move)
+            expected = replace(self._model.situation_of(ending), run_id=self.id)
+            assert situation == expected, str(move)
         recorded = record(self._runtime, attempt, advance(situation, self._model.outcome_of(ending)))
         assert (recorded is not None) == is_held, str(move)
         return _links_of(recorded) if recorded is not None else None

@@ -20,6 +20,7 @@ from tests.model.stories import Story, tell_stories
 
 WORLDS: Final = 3_000
 STEPS: Final = 40
+BY_ENGINE: Final = {name for name, arrow in TRANSITIONS.items() if not arrow.is_by_hand}
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +52,9 @@ def test_real_ledger_tells_the_same_stories(
 
 
 def test_stories_walk_every_arrow(stories: dict[str, list[Story]]) -> None:
-    """A part of the ledger that no story told would be outside of the proof."""
+    """A part of the ledger that no story told would be outside of the proof; what a person does is not in it."""
     edges = [edge for told in stories.values() for story in told for _, edge in story]
-    by_the_engine = {name for name, arrow in TRANSITIONS.items() if not arrow.is_by_hand}
-    assert {walked.arrow for edge in edges for walked in edge.walked} == by_the_engine - {"create_run"}
+    assert {walked.arrow for edge in edges for walked in edge.walked} == BY_ENGINE - {"create_run"}
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
