@@ -21,14 +21,18 @@ from backout.compensations.parts import (
     UNFINISHED,
     close_unfinished,
     decide_reviews,
+    has_turned_back,
     planned_question,
     planned_run,
     run_is,
     wait_for_attempt,
 )
+from backout.compensations.plan import may_have_happened
 from backout.compensations.requests import PlannedTask, Refusal, RunView, Verb
 from backout.compensations.returning import decide_continue
 from backout.compensations.rounds import (
+    is_closed,
+    is_in_doubt,
     is_undone,
     key_in_round,
     newest_rows,
@@ -38,7 +42,6 @@ from backout.compensations.rounds import (
 )
 from backout.jsontext import JsonValue
 from backout.ledger.records import StepKey, StepRecord
-from backout.ledger.transitions import CLOSED
 from backout.pipelines.contract import StepContract
 from backout.pipelines.words import state_when_done, state_while_running, state_while_verifying
 from backout.states import ACTIVE_RUN_STATES, Direction, RunState, StepState
@@ -64,7 +67,7 @@ def decide_retry(view: RunView, step: str | None) -> Intent | Refusal:
         return Refusal(why=f"{run_is(view)}: no step has failed", remedy="There is nothing to run again.")
     if view.is_rollback_open:
         return Refusal(why="the run is on its way back", remedy="Ask for `continue_rollback`.")
-    if step is not None and step != row.step and not _is_taken_back(view):
+    if step is not None and step != row.step and not _starts_again(view, row):
         return Refusal(
             why=f"the run stands at {row.step}, not at {step}",
             remedy=f"To run {step} again, undo back to the step before it (`rollback` with `to_step`), then `resume`.",
@@ -74,15 +77,17 @@ def decide_retry(view: RunView, step: str | None) -> Intent | Refusal:
             task = planned_run(view, row.position, key=row.idempotency_key)
             return Intent(moves=(Hasten(key=row.key),), leads_to=view.run.state, tasks=(task,))
         return Refusal(why=f"{run_is(view)} and {row.step} is {row.state}", remedy="Wait; the engine is at it.")
-    is_stopped = row.state not in _ENDED or _is_taken_back(view) or _failed_question(view, row) is not None
-    return (
-        go_on(view, Verb.RETRY_STEP.value)
-        if is_stopped
-        else Refusal(
-            why=f"{row.step}, where the run stands, is {row.state}",
-            remedy="Ask for `resume`.",
+    is_stopped = row.state not in _ENDED or _starts_again(view, row) or _failed_question(view, row) is not None
+    if not is_stopped:
+        return Refusal(why=f"{row.step}, where the run stands, is {row.state}", remedy="Ask for `resume`.")
+    intent = go_on(view, Verb.RETRY_STEP.value)
+    first = next((task.step for task in intent.tasks), None) if isinstance(intent, Intent) else None
+    if step is not None and first is not None and step != first:
+        return Refusal(
+            why=f"the run starts again at {first}, not at {step}",
+            remedy=f"Ask for `retry_step` of {first}, or for `resume`.",
         )
-    )
+    return intent
 
 
 def decide_skip(view: RunView, step: str | None) -> Intent | Refusal:
@@ -97,7 +102,7 @@ def decide_skip(view: RunView, step: str | None) -> Intent | Refusal:
         return wait_for_attempt(view)
     if step is not None and step != row.step:
         return Refusal(why=f"the run stands at {row.step}, not at {step}", remedy=f"Skip {row.step}, or nothing.")
-    if _is_taken_back(view) or (row.state in _ENDED and _failed_question(view, row) is None):
+    if _starts_again(view, row) or (row.state in _ENDED and _failed_question(view, row) is None):
         return Refusal(why=f"{row.step}, where the run stands, is {row.state}", remedy="Ask for `resume`.")
     closed: tuple[Move, ...] = close_unfinished(view)
     if row.state is StepState.IN_DOUBT:
@@ -112,8 +117,12 @@ def decide_skip(view: RunView, step: str | None) -> Intent | Refusal:
 
 def is_void(view: RunView, row: StepRecord) -> bool:
     """Return whether a forward row counts for nothing any more: it was undone, or closed before it was called."""
-    is_closed = row.state is StepState.SKIPPED and (row.error or {}).get("type") == CLOSED
-    return is_closed or is_undone(row, view.steps)
+    return is_closed(row) or is_undone(row, view.steps)
+
+
+def _starts_again(view: RunView, row: StepRecord) -> bool:
+    """Return whether the run can only go on in a new round: where it stands, nothing is left to go on from."""
+    return is_void(view, row) or has_turned_back(view)
 
 
 def _is_taken_back(view: RunView) -> bool:
@@ -135,13 +144,15 @@ def go_on(view: RunView, verb: str) -> Intent | Refusal:
     row = view.frontier
     if row is None:
         return Refusal(why="the run has no step", remedy="Its rows were changed by hand; enqueue it again.")
-    if _is_taken_back(view):
+    if _starts_again(view, row):
         return _restart(view, verb)
     if row.state is StepState.RUNNING or view.running:
         return _resumed(view, verb, (), row=row)
     match row.state:
         case StepState.PENDING:
             return _resumed(view, verb, (Ready(key=row.key),), row=row, runs=True)
+        case StepState.FAILED if is_in_doubt(row) and not view.plan.steps[row.position].idempotent:
+            return _nobody_knows(view, row)
         case StepState.FAILED:
             return _resumed(view, verb, (Reopen(row=row),), row=row, runs=True)
         case StepState.RETRY_SCHEDULED:
@@ -166,10 +177,15 @@ def _in_doubt(view: RunView, row: StepRecord, verb: str) -> Intent | Refusal:
         return _resumed(view, verb, (Ask(key=key, row=row),), row=row, asks=Direction.RECONCILE)
     if contract.idempotent:
         return _resumed(view, verb, (Clear(row=row),), row=row, runs=True)
+    return _nobody_knows(view, row)
+
+
+def _nobody_knows(view: RunView, row: StepRecord) -> Refusal:
+    find_out = f"Find out whether it did (idempotency key {row.idempotency_key}), then `resolve` its review with "
+    unasked = "Its review is decided: `skip_step` goes on without it, `rollback` undoes what can be undone."
     return Refusal(
         why=f"{row.step} may have happened: attempt {row.attempt} was cut off before it answered (R8)",
-        remedy=f"Find out whether it did (idempotency key {row.idempotency_key}), then `resolve` its review with "
-        "`done` or `not_done`.",
+        remedy=f"{find_out}`done` or `not_done`." if view.reviews else unasked,
     )
 
 
@@ -207,11 +223,26 @@ def _resumed(
         round_number=row.round,
         last_successful_step=view.run.last_successful_step,
     )
+    warning = uncertain(contract, row) if runs else ""
     return Intent(
         moves=(*moves, resumed, *decide_reviews(view, verb)),
         leads_to=RunState.RUNNING,
         tasks=tasks,
-        notes=_deadline_note(view),
+        notes=(*([warning] if warning else []), *_deadline_note(view)),
+        is_safe=not warning,
+    )
+
+
+def uncertain(contract: StepContract, row: StepRecord) -> str:
+    """Return why running a row again may do something twice; empty when it does not, as far as the ledger can tell."""
+    # What is held or scheduled, the engine had found safe to run before a person came.
+    is_due_anyway = row.state not in (StepState.FAILED, StepState.IN_DOUBT)
+    if contract.idempotent or is_due_anyway or row.attempt == 0 or not may_have_happened(row):
+        return ""
+    failed = (row.error or {}).get("message", "no error is recorded")
+    return (
+        f"Not certain: {row.step} failed ({failed}) and may have had its effect before that. "
+        f"It gets the same idempotency key, {row.idempotency_key}; make sure that its provider knows it."
     )
 
 
@@ -256,6 +287,7 @@ def start_after(
         else state_while_running(last_done, plan.steps[position]),
         round_number=row.round,
         last_successful_step=last_name,
+        is_error_over=is_settled,
     )
     moves: tuple[Move, ...] = (resumed, *decide_reviews(view, verb))
     if position is None:
@@ -276,6 +308,12 @@ def _restart(view: RunView, verb: str) -> Intent | Refusal:
     standing = standing_positions(view.plan, view.steps)
     if position is None:
         return Refusal(why="every step of the run stands", remedy="There is nothing to run again.")
+    again = [row for p, row in sorted(newest_rows(view.steps).items()) if p >= position and p not in standing]
+    again = [row for row in again if not is_undone(row, view.steps)]
+    doubtful = next((r for r in again if is_in_doubt(r) and not view.plan.steps[r.position].idempotent), None)
+    if doubtful is not None:
+        return _not_undone(view, doubtful)
+    warnings = [warning for row in again if (warning := uncertain(view.plan.steps[row.position], row))]
     before = max((p for p in standing if p < position), default=None)
     last_done = view.plan.steps[before] if before is not None else None
     round_number = max(step.round for step in view.steps) + 1
@@ -283,6 +321,7 @@ def _restart(view: RunView, verb: str) -> Intent | Refusal:
         operator_state=state_while_running(last_done, view.plan.steps[position]),
         round_number=round_number,
         last_successful_step=last_done.name if last_done is not None else None,
+        is_error_over=True,
     )
     moves: tuple[Move, ...] = (resumed, *decide_reviews(view, verb))
     intent = _started(view, moves, position, round_number, start_order=1)
@@ -291,8 +330,17 @@ def _restart(view: RunView, verb: str) -> Intent | Refusal:
     note = f"Round {round_number} starts at {view.plan.steps[position].name}; history stays as it is."
     return replace(
         intent,
-        notes=(note, *stands, *intent.notes),
-        is_safe=not any(row.direction is Direction.COMPENSATION for row in view.stopped_undos),
+        notes=(note, *stands, *warnings, *intent.notes),
+        is_safe=not warnings and not any(row.direction is Direction.COMPENSATION for row in view.stopped_undos),
+    )
+
+
+def _not_undone(view: RunView, row: StepRecord) -> Refusal:
+    has_undo = view.plan.steps[row.position].compensation is not None
+    undo = f"`rerun_compensation` of {row.step} undoes it first."
+    return Refusal(
+        why=f"{row.step} would run again, and may have happened: an attempt was cut off before it answered (R8)",
+        remedy=undo if has_undo else "It cannot be undone: find out whether it happened, and enqueue a new run.",
     )
 
 

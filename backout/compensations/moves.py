@@ -105,11 +105,16 @@ class MoveRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResumeRun:
-    """Let the run go on."""
+    """Let the run go on.
+
+    Attributes:
+        is_error_over: what the run failed with does not hold any more.
+    """
 
     operator_state: str
     round_number: int
     last_successful_step: str | None
+    is_error_over: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,21 +84,14 @@ def _explain(view: RunView, request: Request, intent: Intent) -> tuple[bool, str
 def _explain_forward(view: RunView, intent: Intent) -> tuple[bool, str]:
     what = f"{_say_tasks(intent.tasks) or 'No step is left: the run is closed as succeeded'}."
     row = view.frontier
-    called = {task.step for task in intent.tasks if task.kind is TaskKind.RUN}
-    if row is None or row.step not in called or row.attempt == 0 or row.state is StepState.UNDONE:
-        return True, _join(what, *intent.notes)
-    contract = view.plan.steps[row.position]
+    called = {task.step: task.given["idempotency_key"] for task in intent.tasks if task.kind is TaskKind.RUN}
+    is_again = row is not None and row.attempt > 0 and called.get(row.step) == row.idempotency_key
+    if row is None or not is_again or not intent.is_safe:
+        return intent.is_safe, _join(what, *intent.notes)
     said_nothing_happened = bool((row.error or {}).get("no_effect")) and row.lost_attempts == 0
-    if contract.idempotent or said_nothing_happened or row.state is StepState.PENDING:
-        key = f"under the same idempotency key, {row.idempotency_key}"
-        why = "it said that nothing had happened" if said_nothing_happened else f"it may run again {key}"
-        return True, _join(what, f"Safe: {why}.", *intent.notes)
-    failed = (row.error or {}).get("message", "no error is recorded")
-    warning = (
-        f"Not certain: {row.step} failed ({failed}) and may have had its effect before that. "
-        f"It gets the same idempotency key, {row.idempotency_key}; make sure that its provider knows it."
-    )
-    return False, _join(what, warning, *intent.notes)
+    key = f"under the same idempotency key, {row.idempotency_key}"
+    why = "it said that nothing had happened" if said_nothing_happened else f"it may run again {key}"
+    return True, _join(what, f"Safe: {why}.", *intent.notes)
 
 
 def _explain_resolve(view: RunView, request: Request) -> tuple[bool, str]:

@@ -6,7 +6,7 @@ from backout.compensations.moves import Close, DecideReview
 from backout.compensations.requests import PlannedTask, Refusal, RunView, TaskKind
 from backout.jsontext import JsonValue
 from backout.ledger.records import StepRecord
-from backout.states import Direction, RunState, StepState
+from backout.states import Direction, RollbackOutcome, RunState, StepState
 
 UNFINISHED = (StepState.PENDING, StepState.READY, StepState.RETRY_SCHEDULED, StepState.WAITING)
 """States of a row that waits for its turn, its time or a worker."""
@@ -71,6 +71,11 @@ def wait_for_attempt(view: RunView) -> Refusal:
         why=f"attempt {running.attempt} of {running.step} ({running.direction}) is running",
         remedy=f"{remedy}, and ask again (on the command line: --wait).",
     )
+
+
+def has_turned_back(view: RunView) -> bool:
+    """Return whether the last thing that the run did was a rollback, which has come to its end."""
+    return view.run.rollback_outcome is not RollbackOutcome.NONE and not view.is_rollback_open
 
 
 def close_unfinished(view: RunView) -> tuple[Close, ...]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from backout.compensations.plan import may_have_happened
 from backout.identifiers import RunId
 from backout.ledger.records import StepRecord
+from backout.ledger.transitions import CLOSED
 from backout.pipelines.contract import Effect, Plan
 from backout.states import Direction, StepState
 
@@ -56,15 +57,44 @@ def next_position(plan: Plan, steps: Sequence[StepRecord], *, after: int) -> int
     return next((p for p in range(after + 1, len(plan.steps)) if p not in standing), None)
 
 
+def is_closed(row: StepRecord) -> bool:
+    """Return whether a person has closed a row before it was ever called."""
+    return row.state is StepState.SKIPPED and (row.error or {}).get("type") == CLOSED
+
+
+def is_in_doubt(row: StepRecord) -> bool:
+    """Return whether an attempt of a step was cut off and nobody has said since whether it happened (R8).
+
+    One that a person has skipped is recorded as failed, which answers nothing.
+    """
+    is_passed = row.state is StepState.FAILED and (row.error or {}).get("type") == "in_doubt"
+    return row.state is StepState.IN_DOUBT or is_passed
+
+
+def passed_positions(steps: Sequence[StepRecord]) -> frozenset[int]:
+    """Return the positions of steps that failed or were skipped, and that the run has passed all the same."""
+    rows = newest_rows(steps)
+    return frozenset(
+        position
+        for position, row in rows.items()
+        if row.state in (StepState.FAILED, StepState.SKIPPED)
+        and not is_closed(row)
+        and not is_undone(row, steps)
+        and any(later > position and other.round >= row.round for later, other in rows.items())
+    )
+
+
 def restart_position(plan: Plan, steps: Sequence[StepRecord], *, left: int | None) -> int | None:
     """Return the position at which a run that was rolled back starts again; `None` when every step stands.
+
+    A step that the run had passed although it failed or was skipped is not what it starts with.
 
     Args:
         plan: of the run.
         steps: all its rows.
         left: the last position that the rollback has left as it is, if it did not undo all.
     """
-    rows, standing = newest_rows(steps), standing_positions(plan, steps)
+    rows, standing = newest_rows(steps), standing_positions(plan, steps) | passed_positions(steps)
     stands = {
         position
         for position in range(len(plan.steps))

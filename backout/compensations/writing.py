@@ -222,6 +222,7 @@ def _move_run(pen: _Pen, move: MoveRun | ResumeRun | TurnRunBack | SucceedRun | 
                 operator_state=move.operator_state,
                 round_number=move.round_number,
                 last_successful_step=move.last_successful_step,
+                is_error_over=move.is_error_over,
                 **pen.by,
             )
             pen.require(is_written, f"a run that is {run.state}")
