@@ -6,6 +6,7 @@ preview shows it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import assert_never
 
 from backout.compensations.forward import decide_resume, decide_retry, decide_skip
@@ -14,14 +15,14 @@ from backout.compensations.parts import (
     UNFINISHED,
     close_unfinished,
     decide_reviews,
-    planned_undo,
+    has_turned_back,
     run_is,
     wait_for_attempt,
 )
-from backout.compensations.plan import plan_rollback
-from backout.compensations.requests import PlannedTask, Refusal, Request, RunView, Verb
+from backout.compensations.plan import RollbackPlan, plan_rollback
+from backout.compensations.requests import Refusal, Request, RunView, Verb
 from backout.compensations.resolving import decide_resolve
-from backout.compensations.returning import decide_continue, say_turn, undo_tasks
+from backout.compensations.returning import decide_continue, end_of_way_back, say_turn, tasks_left, undo_tasks
 from backout.ledger.records import StepRecord
 from backout.pipelines.words import state_by_hand
 from backout.states import ACTIVE_RUN_STATES, Direction, RunState, StepState
@@ -125,11 +126,21 @@ def _rollback(view: RunView, request: Request) -> Intent | Refusal:
     )
     return Intent(
         moves=moves,
-        leads_to=RunState.ROLLING_BACK,
+        leads_to=RunState.ROLLING_BACK if plan.compensations else _turned(view, plan, to_position),
         tasks=undo_tasks(view, plan),
         notes=tuple(notes),
         is_safe=plan.blocked_by is None,
     )
+
+
+def _turned(view: RunView, plan: RollbackPlan, to_position: int | None) -> RunState:
+    """Return where a rollback leads that has nothing to run."""
+    if plan.blocked_by is not None:
+        return RunState.FAILED
+    undos = [row for row in view.steps if row.direction is Direction.COMPENSATION]
+    # It is the new rollback's end that counts, whatever an earlier one was asked to leave.
+    fresh = replace(view, run=replace(view.run, rollback_to=to_position))
+    return end_of_way_back(fresh, undos)
 
 
 _RERUN_FROM = (RunState.ROLLED_BACK, RunState.FAILED, RunState.CANCELLED, RunState.IN_REVIEW, RunState.PAUSED)
@@ -159,13 +170,15 @@ def _rerun_compensation(view: RunView, step: str | None) -> Intent | Refusal:
             why=f"the rollback has stopped at {other.step}",
             remedy="Decide that first: `continue_rollback`, or `resolve` its review.",
         )
-    if view.run.state is RunState.PAUSED and not view.is_rollback_open and view.run.rollback_to is None:
-        return Refusal(why="the run is paused on its way forward", remedy="Ask for `rollback`.")
+    if not view.is_rollback_open and not has_turned_back(view):
+        return Refusal(
+            why=f"{run_is(view)} and has gone on since its last rollback; what it did then would stay",
+            remedy="Ask for `rollback`, which undoes all that stands.",
+        )
     return _rerun(view, row)
 
 
 def _rerun(view: RunView, row: StepRecord) -> Intent:
-    task = planned_undo(view, row.position, row.round)
     notes: tuple[str, ...] = ()
     contract = view.plan.steps[row.position].compensation
     is_idempotent = contract is not None and contract.idempotent
@@ -176,17 +189,17 @@ def _rerun(view: RunView, row: StepRecord) -> Intent:
         )
     elif row.state is StepState.IN_DOUBT and not is_idempotent:
         notes = (f"It may have been done: attempt {row.attempt} was cut off before it answered (R8).",)
+    again = Reopen(row=row, state=StepState.PENDING)
     moves: tuple[Move, ...] = (
-        Reopen(row=row, state=StepState.PENDING),
+        again,
         MoveRun(arrow="continue_rollback", operator_state=say_turn(view)),
         *decide_reviews(view, Verb.RERUN_COMPENSATION.value),
         WalkBack(),
     )
-    tasks: tuple[PlannedTask, ...] = (task,)
     return Intent(
         moves=moves,
         leads_to=RunState.ROLLING_BACK,
-        tasks=tasks,
+        tasks=tasks_left(view, (again,)),
         notes=notes,
         is_safe=not notes,
     )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from backout.compensations.moves import Ask, DecideReview, Intent, Move, MoveRun, Reopen, WalkBack
+from collections.abc import Sequence
+from dataclasses import replace
+
+from backout.compensations.moves import Ask, Close, DecideReview, Drop, Intent, Move, MoveRun, Reopen, Settle, WalkBack
 from backout.compensations.parts import UNFINISHED, planned_question, planned_undo, run_is
 from backout.compensations.plan import RollbackPlan
 from backout.compensations.requests import PlannedTask, Refusal, RunView, Verb
-from backout.compensations.way_back import say_rollback
+from backout.compensations.way_back import is_something_left
 from backout.ledger.records import StepRecord
 from backout.states import Direction, RunState, StepState
 
@@ -54,6 +57,7 @@ def continue_intent(
     reviews = tuple(DecideReview(review_id=review.id, decision=verb.value) for review in view.reviews)
     # While one of its rows is running, that row's outcome takes the rollback on.
     walk = () if view.running else (WalkBack(),)
+    tasks = tasks_left(view, moves)
     return Intent(
         moves=(
             *moves,
@@ -61,9 +65,32 @@ def continue_intent(
             *(reviews if decided is None else decided),
             *walk,
         ),
-        leads_to=RunState.ROLLING_BACK,
-        tasks=_left(view, moves),
+        leads_to=RunState.ROLLING_BACK if tasks or view.running else end_of_way_back(view, _undos_after(view, moves)),
+        tasks=tasks,
     )
+
+
+def end_of_way_back(view: RunView, undos: Sequence[StepRecord]) -> RunState:
+    """Return where a rollback leads that has nothing left to run, with its compensations as they will be."""
+    if is_something_left(view.plan, undos):
+        return RunState.FAILED
+    return RunState.ROLLED_BACK if view.run.rollback_to is None else RunState.PAUSED
+
+
+def _undos_after(view: RunView, moves: tuple[Move, ...]) -> list[StepRecord]:
+    """Return the compensations of a run as these moves leave them."""
+    rows = {row.key: row for row in view.steps if row.direction is Direction.COMPENSATION}
+    for move in moves:
+        match move:
+            case Settle(row=row) if row.key in rows:
+                rows[row.key] = replace(row, state=StepState.SUCCEEDED)
+            case Drop(row=row):
+                rows[row.key] = replace(row, state=StepState.SKIPPED, error=None)
+            case Close(row=row) if row.key in rows:
+                rows[row.key] = replace(row, state=StepState.FAILED)
+            case _:
+                continue
+    return list(rows.values())
 
 
 def _stopped(view: RunView) -> list[StepRecord]:
@@ -98,7 +125,7 @@ def _again(view: RunView, row: StepRecord) -> Move | Refusal:
     return Reopen(row=row, state=StepState.PENDING)
 
 
-def _left(view: RunView, moves: tuple[Move, ...]) -> tuple[PlannedTask, ...]:
+def tasks_left(view: RunView, moves: tuple[Move, ...]) -> tuple[PlannedTask, ...]:
     """Return the tasks that are left on the way back, in order."""
     again = {move.row.key for move in moves if isinstance(move, Reopen)} | {
         move.key for move in moves if isinstance(move, Ask)

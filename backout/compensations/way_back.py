@@ -156,7 +156,7 @@ def finish_way_back(connection: LedgerConnection, plan: Plan, run_id: RunId, *, 
     """Close a rollback that has nothing left to run; needs the transaction of what came before it."""
     steps = queries.list_steps(connection, run_id)
     run = queries.find_run(connection, run_id)
-    outcome = rollback_so_far(steps) if _is_something_left(plan, steps) else RollbackOutcome.COMPLETE
+    outcome = rollback_so_far(steps) if is_something_left(plan, steps) else RollbackOutcome.COMPLETE
     transitions.finish_rollback(
         connection,
         run_id,
@@ -170,7 +170,7 @@ def finish_way_back(connection: LedgerConnection, plan: Plan, run_id: RunId, *, 
     return outcome
 
 
-def _is_something_left(plan: Plan, steps: Sequence[StepRecord]) -> bool:
+def is_something_left(plan: Plan, steps: Sequence[StepRecord]) -> bool:
     """Return whether an undo has failed, or a person has let the rollback pass what cannot be undone."""
     undos = [step for step in steps if step.direction is Direction.COMPENSATION]
     return any(
