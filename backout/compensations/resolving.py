@@ -85,6 +85,11 @@ def _about_run(view: RunView, review: ReviewRecord, decision: ReviewDecision) ->
     if view.run.state is not RunState.IN_REVIEW:
         # The run has moved on without it: the decision is a note.
         return Intent(moves=decided, leads_to=view.run.state, notes=(f"Nothing else changes: {run_is(view)}.",))
+    if view.is_rollback_open:
+        return Refusal(
+            why="its rollback has begun, and closing the run would leave it half undone",
+            remedy="Bring it to its end with `continue_rollback`.",
+        )
     if decision is ReviewDecision.ACCEPT:
         return _closed(view, decided)
     return Refusal(
@@ -103,6 +108,12 @@ def _closed(view: RunView, decided: tuple[DecideReview, ...]) -> Intent:
 
 def _about_step(view: RunView, review: ReviewRecord, row: StepRecord, request: Request) -> Intent | Refusal:
     decided = _decided(view, review, request.decision or ReviewDecision.ACCEPT)
+    stands_at = view.frontier
+    if request.decision is not ReviewDecision.ACCEPT and stands_at is not None and row.key != stands_at.key:
+        return Refusal(
+            why=f"the run stands at {stands_at.step} by now, not at {row.step}",
+            remedy="Ask for `resume`, `rollback`, or `resolve` it with `accept`, which closes the run as it is.",
+        )
     match request.decision:
         case ReviewDecision.ACCEPT | None:
             return _closed(view, decided)
@@ -142,9 +153,6 @@ def _not_done(view: RunView, row: StepRecord, decided: tuple[DecideReview, ...])
             why=f"an attempt may still be running until {view.alive_until:%H:%M:%S} UTC, and could do it yet (R8)",
             remedy="Ask again after that time.",
         )
-    intent = go_on(view, Verb.RESOLVE.value)
-    if row.state is not StepState.IN_DOUBT:
-        return _with(intent, decided)
     # A person knows: neither the reconcile function nor the contract is asked.
     plain = replace(
         view,
