@@ -125,14 +125,6 @@ def _starts_again(view: RunView, row: StepRecord) -> bool:
     return is_void(view, row) or has_turned_back(view)
 
 
-def _is_taken_back(view: RunView) -> bool:
-    """Return whether something that the run has done, or was to do, counts for nothing any more: it starts again there.
-
-    Not only the step at which it stands: one that is kept by contract may stand behind others that were undone.
-    """
-    return any(is_void(view, row) for row in newest_rows(view.steps).values())
-
-
 def _failed_question(view: RunView, row: StepRecord) -> StepRecord | None:
     """Return the verify row that keeps a published step from being done; `None` when nothing does."""
     verify = view.companion(row, Direction.VERIFY)

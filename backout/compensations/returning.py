@@ -9,7 +9,7 @@ from backout.compensations.moves import Ask, Close, DecideReview, Drop, Intent, 
 from backout.compensations.parts import UNFINISHED, planned_question, planned_undo, run_is
 from backout.compensations.plan import RollbackPlan
 from backout.compensations.requests import PlannedTask, Refusal, RunView, Verb
-from backout.compensations.way_back import is_something_left
+from backout.compensations.way_back import is_something_left, say_rollback
 from backout.ledger.records import StepRecord
 from backout.states import Direction, RunState, StepState
 

@@ -25,7 +25,7 @@ from backout.tasks.repair import Repair, repair
 from backout.tasks.runtime import Runtime
 from backout.tasks.situation import situation_of
 from tests.model.mirror import Recorded
-from tests.model.model import LOST_ATTEMPTS_LIMIT, RUN, Model, ending_of
+from tests.model.model import LOST_ATTEMPTS_LIMIT, Model, ending_of
 from tests.model.move import Edge, Move, What
 from tests.model.world import Key, Links, Row, World
 from tests.support.ledgers import LONG_AGO, read_run, read_step, set_step

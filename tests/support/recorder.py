@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
+from backout.identifiers import RunId
 from backout.ledger.session import Ledger
 from backout.pipelines.message import StepMessage
 from backout.settings import Settings
@@ -32,6 +33,13 @@ class RecordingEngine:
         if messages:
             self.sent.append(tuple(messages))
         return True
+
+    def position_of(self, run_id: RunId) -> int | None:
+        """Nobody listens."""
+        return None
+
+    def announce(self, run_id: RunId, *, after_id: int | None, actors: Collection[str] | None = None) -> None:
+        """Nobody listens."""
 
 
 def make_engine(ledger: Ledger) -> RecordingEngine:
