@@ -38,11 +38,11 @@ from backout.compensations.way_back import (
 from backout.errors import StateChanged
 from backout.identifiers import new_task_id
 from backout.ledger import queries, transitions
-from backout.ledger.records import StepKey
+from backout.ledger.records import StepKey, StepRecord
 from backout.ledger.session import LedgerConnection
 from backout.pipelines.message import StepMessage
 from backout.settings import Settings
-from backout.states import RunState, StepState
+from backout.states import Direction, RunState, StepState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,13 +136,28 @@ def _end_row(pen: _Pen, move: Hold | Hasten | Close | Drop | Settle | MarkUndone
         case Drop(row=row):
             pen.require(transitions.drop_compensation(connection, row.key, **pen.by), f"{row.step} {row.state}")
         case Settle(row=row, output=output):
-            is_written = transitions.settle_step(connection, row, output=output, **pen.by)
+            held = _key_to_hold(pen, row)
+            is_written = transitions.settle_step(connection, row, output=output, exclusive_key=held, **pen.by)
             pen.require(is_written, f"{row.step} {row.state}")
         case MarkUndone(row=row):
             # False for a step that failed: it keeps its state, and its compensation's row tells.
             transitions.undo_step(connection, row.key, actor=pen.actor)
         case _ as never:
             assert_never(never)
+
+
+def _key_to_hold(pen: _Pen, row: StepRecord) -> str | None:
+    """Return the key of its own that a step takes again which is said to be done; `None` when another run has it.
+
+    A success that does not hold its key is another run's, which is never undone here.
+    """
+    contract = pen.view.plan.steps[row.position]
+    if not contract.has_own_key or row.direction is not Direction.FORWARD:
+        return None
+    rows = (one for one in pen.view.steps if (one.position, one.direction) == (row.position, row.direction))
+    first = min(rows, key=lambda one: one.round)
+    key = f"{contract.task}:{first.idempotency_key}"
+    return key if queries.find_key_holder(pen.connection, key) is None else None
 
 
 def _begin_row(pen: _Pen, move: Ready | Reopen | Clear | Ask | Start) -> None:

@@ -15,11 +15,12 @@ from backout.errors import ActionRefused, StateChanged, UnknownRun
 from backout.ledger import queries, transitions
 from backout.ledger.records import StepRecord
 from backout.ledger.session import Ledger
+from backout.pipelines.contract import OnFailure, Plan
 from backout.states import FINAL_RUN_STATES, Direction, ReviewReason, RollbackOutcome, RunState, StepState
 from tests.support.history import assert_states_explained
 from tests.support.ledgers import read_run, try_claim
 from tests.support.recorder import RecordingEngine, make_engine
-from tests.support.runs import RecordedRun
+from tests.support.runs import RecordedRun, contract, undoing
 from tests.support.snapshots import take_snapshot
 from tests.support.threads import run_together
 
@@ -372,6 +373,39 @@ class TestRounds:
         finish(run)
         assert read_run(ledger, run.id).state is RunState.ROLLED_BACK
         assert_nothing_is_left_behind(run)
+
+
+class TestKeyOfItsOwn:
+    PLAN = Plan(
+        pipeline="keyed",
+        steps=(contract("pay", has_own_key=True, on_failure=OnFailure.REVIEW, **undoing("pay back")),),
+    )
+
+    def failed(self, ledger: Ledger) -> RecordedRun:
+        """Record a run whose payment has failed under a key of its own, and let it go."""
+        run = RecordedRun(ledger=ledger, plan=self.PLAN)
+        claim = try_claim(ledger, run.key("pay"), own_key="order-1", exclusive_key="shop.pipelines.pay:order-1")
+        assert claim is not None
+        with ledger.transaction() as connection:
+            error = {"type": "builtins.OSError", "message": "no answer"}
+            assert transitions.fail_step(connection, claim, error=error, reason="no answer")
+            reason = ReviewReason.RETRIES_EXHAUSTED_AFTER_WRITE
+            assert open_review(connection, run.plan, claim.key, reason, reason="no answer", how="failed")
+        return run
+
+    def test_what_a_person_says_is_done_is_this_runs(self, ledger: Ledger, engine: RecordingEngine) -> None:
+        """It holds its key again: another run takes its result, and its own rollback undoes it."""
+        run = self.failed(ledger)
+        act(run.id, REQUESTS["done"], engine=engine, **BY)
+        assert rows_of(run)[0].exclusive_key == "shop.pipelines.pay:order-1"
+        assert [task.step for task in preview(run.id, REQUESTS["rollback"], engine=engine).tasks] == ["pay"]
+
+    def test_it_stays_another_runs_that_has_done_it_meanwhile(self, ledger: Ledger, engine: RecordingEngine) -> None:
+        """There is one effect under one key: the run that holds it undoes it."""
+        run, other = self.failed(ledger), RecordedRun(ledger=ledger, plan=self.PLAN)
+        assert try_claim(ledger, other.key("pay"), own_key="order-1", exclusive_key="shop.pipelines.pay:order-1")
+        act(run.id, REQUESTS["done"], engine=engine, **BY)
+        assert rows_of(run)[0].exclusive_key is None
 
 
 class TestRefused:

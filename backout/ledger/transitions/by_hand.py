@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import Boolean, Connection, Update, and_, bindparam, case, insert, null, update
+from sqlalchemy import Boolean, Connection, Update, and_, bindparam, case, func, insert, null, update
 
 from backout.events import Event
 from backout.identifiers import RunId, TaskId
@@ -113,6 +113,7 @@ _SETTLE: Final = Change(
         state=StepState.SUCCEEDED.value,
         output=bind(step.c.output),
         error=null(),
+        exclusive_key=func.coalesce(step.c.exclusive_key, bind(step.c.exclusive_key)),
         sweep_at=null(),
         claim_token=null(),
         finished_at=now(),
@@ -122,13 +123,34 @@ _SETTLE: Final = Change(
 )
 
 
-def settle_step(connection: Connection, row: StepRecord, *, output: JsonValue, actor: str, reason: str) -> bool:
-    """Record that a row is done, because a person says so; `output` is what it would have returned.
+def settle_step(
+    connection: Connection,
+    row: StepRecord,
+    *,
+    output: JsonValue,
+    actor: str,
+    reason: str,
+    exclusive_key: str | None = None,
+) -> bool:
+    """Record that a row is done, because a person says so.
+
+    Args:
+        connection: the transaction.
+        row: as the person saw it.
+        output: what it would have returned.
+        actor: who says it.
+        reason: why.
+        exclusive_key: what the row holds from now on, if it holds nothing: a failure had let it go.
 
     Returns:
         False when the row has changed meanwhile: nothing was written.
     """
-    parameters = {**_seen(row, actor=actor, reason=reason), "b_output": output, "b_detail": _what_it_said(row)}
+    parameters = {
+        **_seen(row, actor=actor, reason=reason),
+        "b_output": output,
+        "b_exclusive_key": exclusive_key,
+        "b_detail": _what_it_said(row),
+    }
     return apply(connection, _SETTLE, parameters) is not None
 
 
