@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Final
+from uuid import UUID
 
 from sqlalchemy import Connection, select
 
@@ -16,11 +17,18 @@ _CLAIMABLE: Final = (StepState.READY.value, StepState.RETRY_SCHEDULED.value, Ste
 
 
 def take_run(connection: Connection, run_id: RunId) -> bool:
-    """Lock a run until the transaction ends; False when the ledger has no such run. Needs a transaction.
+    """Lock a run until the transaction ends. Needs a transaction.
 
     Every outcome of an attempt changes its run's row: from now on none can commit, and reads that follow see all that
     have. (READ COMMITTED on PostgreSQL and MariaDB; SQLite has one writer.)
+
+    Returns:
+        False when the ledger has no such run, also when the id is none: a person may have typed it.
     """
+    try:
+        UUID(run_id)
+    except ValueError:
+        return False
     statement = select(run.c.id).where(run.c.id == run_id).with_for_update()
     return connection.execute(statement).one_or_none() is not None
 
