@@ -17,7 +17,6 @@ from examples.recovery.providers import ALWAYS, Fault, all_deeds, mend, set_faul
 from examples.recovery.publishing import Article, publish_article
 from examples.recovery.quotes import Request, quote_price
 
-app.set_current()
 PATIENCE_SECONDS = 60.0
 
 
@@ -68,6 +67,7 @@ REQUESTS = sorted({request for example in EXAMPLES.values() for request in examp
 @click.group()
 def main() -> None:
     """Start examples, let their providers fail, and look into the providers' books."""
+    app.set_current()
 
 
 @main.command()
