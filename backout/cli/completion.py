@@ -1,4 +1,4 @@
-"""Shell completion of run ids and pipeline names; a ledger that cannot be asked completes nothing."""
+"""Shell completion of run ids, pipelines, steps and reviews; a ledger that cannot be asked completes nothing."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import click
 from click.shell_completion import CompletionItem
 
 from backout.cli.door import open_ledger
+from backout.cli.picture import resolve_run
 from backout.ledger import queries
 from backout.ledger.records import RunRecord
+from backout.pipelines.contract import Plan
 from backout.pipelines.registry import all_pipelines
 
 MOST_IDS: Final = 50
@@ -29,6 +31,38 @@ def complete_pipelines(ctx: click.Context, _option: click.Parameter, incomplete:
     """Return pipelines that this process has defined or that the newest runs name."""
     names = sorted({run.pipeline for run in _newest_runs(ctx)} | set(all_pipelines()))
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def complete_steps(ctx: click.Context, _option: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the steps of the run that is named, in their order; without a run those of all known pipelines."""
+    names = _steps_of(ctx, ctx.params.get("run"))
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def complete_reviews(ctx: click.Context, _option: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the open reviews, oldest first, with what they are about beside them."""
+    try:
+        with open_ledger(ctx) as ledger:
+            reviews = ledger.read(lambda connection: queries.list_reviews(connection, open_only=True))
+    except Exception:
+        return []
+    return [
+        CompletionItem(str(review.id), help=f"{review.step or 'the run'}, {review.reason.value.replace('_', ' ')}")
+        for review in reviews[:MOST_IDS]
+        if str(review.id).startswith(incomplete)
+    ]
+
+
+def _steps_of(ctx: click.Context, run: str | None) -> list[str]:
+    if run is None:
+        return sorted({step.name for pipeline in all_pipelines().values() for step in pipeline.plan.steps})
+    try:
+        with open_ledger(ctx) as ledger:
+            run_id = resolve_run(ledger, run)
+            stored = ledger.read(lambda connection: queries.load_plan(connection, run_id))
+        return [step.name for step in Plan.from_json(stored).steps]
+    except Exception:
+        return []
 
 
 def _newest_runs(ctx: click.Context) -> list[RunRecord]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 import click
+from click.core import ParameterSource
 
 from backout.cli.lazy import load
 from backout.errors import ConfigurationError
@@ -19,7 +21,7 @@ CONNECTIONS: Final = 1
 
 @contextmanager
 def open_ledger(ctx: click.Context, *, verified: bool = True) -> Iterator[Ledger]:
-    """Open the ledger that is meant, for reading; its connections are closed at the end.
+    """Open the ledger that is meant; its connections are closed at the end.
 
     Args:
         ctx: of the command.
@@ -30,9 +32,23 @@ def open_ledger(ctx: click.Context, *, verified: bool = True) -> Iterator[Ledger
     """
     ledger = Ledger(_find_url(ctx), pool_size=CONNECTIONS)
     try:
-        if verified:
-            schema.verify(ledger)
-        yield ledger
+        with translate_failures(ledger):
+            if verified:
+                schema.verify(ledger)
+            yield ledger
+    finally:
+        ledger.dispose()
+
+
+@contextmanager
+def translate_failures(ledger: Ledger) -> Iterator[None]:
+    """Turn what the database says, when it cannot be used, into an error with a remedy.
+
+    Raises:
+        ConfigurationError: the database refused.
+    """
+    try:
+        yield
     except Exception as error:
         said = queries.describe_failure(error)
         if said is None:
@@ -41,8 +57,6 @@ def open_ledger(ctx: click.Context, *, verified: bool = True) -> Iterator[Ledger
             problem=f"the ledger {ledger.shown_url} cannot be used: {said}",
             remedy="Check that the database runs, and that the URL names it with a user who may use it.",
         ) from error
-    finally:
-        ledger.dispose()
 
 
 def find_app(ctx: click.Context) -> Any | None:
@@ -67,6 +81,31 @@ def named_app(ctx: click.Context) -> str | None:
     """Return the name by which the Celery app was given, here or to Celery's own command; `None` when it was not."""
     name = _find_option(ctx, "app_name") or ctx.find_root().params.get("app")
     return name if isinstance(name, str) else None
+
+
+def say_start(ctx: click.Context) -> str:
+    """Return how a command that means the same ledger starts: `backout`, `celery -A proj backout` and the like.
+
+    What comes from the environment is not repeated, and a URL that may hold a password is not shown.
+    """
+    if _find_option(ctx, "app_name") is None and find_app(ctx) is not None:
+        return f"celery -A {shlex.quote(named_app(ctx) or 'APP')} backout"
+    given = []
+    app, url = named_app(ctx), named_database(ctx)
+    if app is not None and _is_typed(ctx, "app_name"):
+        given.append(f"--app {shlex.quote(app)}")
+    if url is not None and _is_typed(ctx, "database"):
+        given.append(f"--database {shlex.quote(url) if '@' not in url else 'URL'}")
+    return " ".join(["backout", *given])
+
+
+def _is_typed(ctx: click.Context, name: str) -> bool:
+    at: click.Context | None = ctx
+    while at is not None:
+        if name in at.params:
+            return at.get_parameter_source(name) is not ParameterSource.ENVIRONMENT
+        at = at.parent
+    return False
 
 
 def _find_url(ctx: click.Context) -> str:

@@ -8,11 +8,14 @@ from typing import IO, Any, Final
 
 import click
 
-from backout.cli.render.words import clean
+from backout.cli.render.words import clean, in_commands
 from backout.errors import (
+    ActionRefused,
     BackoutError,
     ConfigurationError,
     LedgerUnavailable,
+    RequestError,
+    StateChanged,
     UnknownPipeline,
     UnknownRun,
     WaitTimedOut,
@@ -31,6 +34,8 @@ class Exit(IntEnum):
     NOT_FOUND = 3
     TIMED_OUT = 4
     NEEDS_PERSON = 5
+    REFUSED = 6
+    CHANGED = 7
     INTERRUPTED = 130
 
 
@@ -39,11 +44,23 @@ Exit codes:
   0    it went well
   1    a problem was found: a run ended otherwise than it should, a check failed
   2    wrong usage or configuration, or the ledger cannot be reached
-  3    no such run or pipeline
+  3    no such run, review or pipeline
   4    the time given was up; the run goes on
   5    the run waits for a person
+  6    refused: it cannot be done about this run as it is; nothing was changed
+  7    somebody was faster: the run is not what you decided on; nothing was changed
   130  interrupted
 """
+
+
+class UnknownReview(RequestError):
+    """The ledger has no such review."""
+
+    code = "unknown_review"
+
+    def __init__(self, *, review_id: int) -> None:
+        self.review_id = review_id
+        super().__init__(f"the ledger has no review {review_id}. `backout reviews list --all` shows the numbers.")
 
 
 def exit_code_of(error: BackoutError) -> Exit:
@@ -51,28 +68,38 @@ def exit_code_of(error: BackoutError) -> Exit:
     match error:
         case ConfigurationError() | LedgerUnavailable():
             return Exit.USAGE
-        case UnknownRun() | UnknownPipeline():
+        case UnknownRun() | UnknownReview() | UnknownPipeline():
             return Exit.NOT_FOUND
         case WaitTimedOut():
             return Exit.TIMED_OUT
+        case ActionRefused():
+            return Exit.REFUSED
+        case StateChanged():
+            return Exit.CHANGED
         case _:
             return Exit.PROBLEM
 
 
 class Refusal(click.ClickException):
-    """An error of backout as click shows it: on standard error, as a message or as `{"error": {code, message}}`."""
+    """An error of backout as click shows it: on standard error, as a message or as `{"error": {code, message, …}}`.
+
+    What was refused or was too late has further keys: `verb`, `run_id`, and `why` and `remedy`, or `expected`, `found`
+    and `by`.
+    """
 
     def __init__(self, error: BackoutError, *, as_json: bool) -> None:
-        super().__init__(clean(error))
+        super().__init__(in_commands(clean(error)))
         self.code = error.code
         self.as_json = as_json
+        is_told = isinstance(error, ActionRefused | StateChanged)
+        self.facts = {name: in_commands(clean(text)) for name, text in vars(error).items()} if is_told else {}
         # click types it as the class's, and reads it from the instance.
         self.__dict__["exit_code"] = int(exit_code_of(error))
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Write the error to standard error, or to `file`."""
         if self.as_json:
-            document = {"error": {"code": self.code, "message": self.message}}
+            document = {"error": {"code": self.code, "message": self.message, **self.facts}}
             click.echo(json.dumps(document), file=file, err=file is None)
         else:
             click.echo(f"Error: {self.message}", file=file, err=file is None)

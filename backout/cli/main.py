@@ -14,7 +14,9 @@ COMMANDS: Final = {
     "demo": LazyCommand(
         "backout.cli.demo:demo", "Watch pipelines succeed, roll back, and survive a killed worker.", extra="demo"
     ),
-    "runs": LazyCommand("backout.cli.runs:runs", "Look at runs: list, show, watch."),
+    "runs": LazyCommand("backout.cli.runs:runs", "Look at runs and act on them: list, show, next, retry, rollback …"),
+    "reviews": LazyCommand("backout.cli.reviews:reviews", "What a person must decide: list, show, resolve, assign."),
+    "compensations": LazyCommand("backout.cli.compensations:compensations", "What undoes steps: list, run one again."),
     "check": LazyCommand("backout.cli.check:check", "Show the contracts of pipelines, with warnings."),
     "contract": LazyCommand("backout.cli.contract:contract", "Show one pipeline's contract: table, Markdown, HTML, …"),
     "rehearse": LazyCommand(
@@ -71,7 +73,7 @@ def backout(database: str | None, app_name: str | None) -> None:
     """What happened to the runs of your pipelines, and what is in their contracts.
 
     The ledger is named by --database, or by the Celery app: `celery -A proj backout …`, or `backout --app proj …`.
-    Only `sweep` acts on runs; everything else reads.
+    Woken by a broken run? `backout runs list --needs-person`, then `backout runs show RUN`: it says what is safe.
     """
 
 

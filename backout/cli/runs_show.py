@@ -9,9 +9,11 @@ import click
 from rich.console import Console, RenderableType
 
 from backout.cli.completion import complete_runs
-from backout.cli.door import open_ledger
+from backout.cli.door import open_ledger, say_start
+from backout.cli.look import list_actions, read_view
 from backout.cli.output import json_option, make_clock, make_console, utc_option, write_json
 from backout.cli.picture import read_picture, resolve_run
+from backout.cli.render.next_actions import print_actions
 from backout.cli.render.page import draw_run
 from backout.cli.render.svg import SVG_FORMAT
 from backout.cli.render.words import shorten_ids
@@ -30,13 +32,15 @@ SVG_WIDTH: Final = 100
 @json_option
 @click.pass_context
 def show_command(ctx: click.Context, run: str, entries: bool, svg: IO[str] | None, utc: bool, as_json: bool) -> None:
-    """Show what happened to RUN (an id, or enough of its beginning), and what it waits for.
+    """Show what happened to RUN (an id, or enough of its beginning), what it waits for, and what you can do about it.
 
     With --json: {"summary", "customer_message", "run", "plan", "steps", "reviews", "now"} and, with --entries,
     "entries".
     """
     with open_ledger(ctx) as ledger:
         picture = read_picture(ledger, resolve_run(ledger, run))
+        # What can be done follows from the plan; one that this release cannot read still has its picture.
+        view = read_view(ledger, picture.run.id) if picture.plan is not None else None
     clock = make_clock(picture.now, utc=utc)
     if as_json:
         write_json(shape_picture(picture, with_entries=entries))
@@ -46,8 +50,11 @@ def show_command(ctx: click.Context, run: str, entries: bool, svg: IO[str] | Non
     if svg is None and not as_json:
         console = make_console(ctx)
         console.print(draw_run(picture, clock, with_entries=entries))
+        if view is not None:
+            console.print()
+            print_actions(console, view, list_actions(view), start=say_start(ctx), is_short=True)
         if not picture.run.state.is_settled:
-            console.print(f"  follow it: backout runs watch {picture.run.id}", style="dim")
+            console.print(f"  follow it: {say_start(ctx)} runs watch {picture.run.id}", style="dim", soft_wrap=True)
 
 
 def export_svg(picture: RenderableType, *, title: str) -> str:

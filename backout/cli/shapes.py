@@ -8,9 +8,13 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from backout.cli.look import Look, needs_output
 from backout.cli.picture import RunPicture
+from backout.cli.render.commands import say_command
 from backout.cli.render.contract_words import ContractWords, plain
 from backout.cli.render.story import tell_story
+from backout.compensations.next_actions import NextAction
+from backout.compensations.requests import Request, RunView
 from backout.pipelines.contract import Plan
 from backout.pipelines.warnings import ContractWarning
 
@@ -87,3 +91,35 @@ def shape_contract(plan: Plan, warnings: Sequence[ContractWarning], words: Contr
         undo = {row.key: plain(row.undo) for row in told.rows if row.undo}
         step["in_words"] = {"step": {row.key: plain(row.step) for row in told.rows}, "undo": undo or None}
     return {**document, "facts": [plain(fact) for fact in words.facts]}
+
+
+def shape_preview(look: Look, request: Request, *, start: str) -> dict[str, Any]:
+    """Return what an action would do, as `--preview --json` writes it.
+
+    Keys: `would_be_done`, `verb`, `run_id`, `state`, `version` (for `--expecting`), `refusal` (`null`, or why and
+    remedy), `leads_to`, `tasks` in order, `notes`, `is_safe`, `warning` and `command`.
+    """
+    takes_output = needs_output(look.view, request) and request.output is None
+    return {
+        "would_be_done": look.is_possible,
+        **shape(look.preview),
+        "is_safe": look.is_possible and not look.warning,
+        "warning": look.warning or None,
+        "command": say_command(request, look.view.run.id, start=start, takes_output=takes_output),
+    }
+
+
+def shape_action(view: RunView, action: NextAction, *, start: str) -> dict[str, Any]:
+    """Return one thing that could be done about a run: `verb`, what it is about, `is_possible`, `is_safe`, `why`."""
+    request = action.request
+    command = say_command(request, view.run.id, start=start, takes_output=needs_output(view, request))
+    return {
+        "verb": request.verb.value,
+        "step": request.step,
+        "review_id": request.review_id,
+        "decision": shape(request.decision),
+        "is_possible": action.is_possible,
+        "is_safe": action.is_safe,
+        "why": action.why,
+        "command": command,
+    }

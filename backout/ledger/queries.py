@@ -109,6 +109,7 @@ def list_runs(
     states: Sequence[RunState] = (),
     text: str | None = None,
     needs_person: bool = False,
+    since: datetime | None = None,
     before: RunId | None = None,
     limit: int = 50,
 ) -> list[RunRecord]:
@@ -120,6 +121,7 @@ def list_runs(
         states: only in one of these states; empty: in any.
         text: only where the run id, the source event or the subject is this text.
         needs_person: only where a person must decide.
+        since: only where something has changed at this instant or later, aware UTC.
         before: only older than this run; the last id of one page leads to the next.
         limit: the most to return.
     """
@@ -135,6 +137,8 @@ def list_runs(
         statement = statement.where(or_(*matches))
     if needs_person:
         statement = statement.where(run.c.requires_human_review)
+    if since is not None:
+        statement = statement.where(run.c.updated_at >= since)
     if before is not None:
         statement = statement.where(run.c.id < before)
     return [RunRecord(**_values(row, _RUN_ENUMS)) for row in connection.execute(statement)]

@@ -1,0 +1,87 @@
+"""What a person sees before they act: the preview, and what the record says about its danger."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from backout.compensations.actions import Preview, load_view, preview
+from backout.compensations.next_actions import NextAction, list_next_actions
+from backout.compensations.requests import Request, ReviewDecision, RunView, Verb
+from backout.identifiers import RunId
+from backout.ledger.session import Ledger
+from backout.pipelines.engine import Engine
+from backout.states import Direction, StepState
+
+_JUDGED = (Verb.RETRY_STEP, Verb.RESUME)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """A run as it is, and what a request would do to it.
+
+    Attributes:
+        warning: why it is not certain to be safe; empty when it is.
+    """
+
+    view: RunView
+    preview: Preview
+    warning: str
+
+    @property
+    def is_possible(self) -> bool:
+        """It would be done."""
+        return self.preview.refusal is None
+
+    @property
+    def is_busy(self) -> bool:
+        """An attempt of the run is running now."""
+        return bool(self.view.running)
+
+
+def look_at(engine: Engine, run_id: RunId, request: Request) -> Look:
+    """Look at a run before something is done to it. Changes nothing.
+
+    Raises:
+        UnknownRun: the ledger has no such run.
+    """
+    view = read_view(engine.ledger, run_id)
+    seen = preview(run_id, request, engine=engine)
+    return Look(view=view, preview=seen, warning=_warn(view, seen, request))
+
+
+def read_view(ledger: Ledger, run_id: RunId) -> RunView:
+    """Read a run as a person sees it when they decide.
+
+    Raises:
+        UnknownRun: the ledger has no such run.
+    """
+    return ledger.read(lambda connection: load_view(connection, run_id))
+
+
+def list_actions(view: RunView) -> Sequence[NextAction]:
+    """Return what can be done about a run, safe ones first."""
+    return list_next_actions(view)
+
+
+def needs_output(view: RunView, request: Request) -> bool:
+    """Return whether a decision needs to be told what the step would have returned."""
+    review = view.review(request.review_id)
+    if request.decision is not ReviewDecision.DONE or review is None or review.position is None:
+        return False
+    if review.direction is Direction.COMPENSATION:
+        return False
+    place = (review.round, review.position, Direction.FORWARD)
+    row = next((step for step in view.steps if (step.round, step.position, step.direction) == place), None)
+    return row is not None and row.state is not StepState.SUCCEEDED
+
+
+def _warn(view: RunView, seen: Preview, request: Request) -> str:
+    if seen.refusal is not None:
+        return ""
+    if request.verb in _JUDGED:
+        # The judgement of the record is stricter than the preview's: a step that failed may have had its effect.
+        judged = next((action for action in list_next_actions(view) if action.request.verb is request.verb), None)
+        if judged is not None and judged.is_possible and not judged.is_safe:
+            return judged.why
+    return "" if seen.is_safe else " ".join(seen.notes) or "Something may be done twice, or be lost."

@@ -1,0 +1,72 @@
+"""What can be done about a run now: safe, only if a person knows more than the record, or not and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from backout.cli.look import needs_output
+from backout.cli.render.commands import VERBS, say_command
+from backout.cli.render.words import clean, in_commands
+from backout.compensations.next_actions import NextAction
+from backout.compensations.requests import RunView, Verb
+
+NOTHING = "Nothing can be done about this run now."
+
+
+def print_actions(
+    console: Console, view: RunView, actions: Sequence[NextAction], *, start: str, is_short: bool = False
+) -> None:
+    """Print the actions in groups, each with the exact command; commands are never broken, so that they can be copied.
+
+    Args:
+        console: where.
+        view: the run.
+        actions: safe ones first.
+        start: how a command starts.
+        is_short: only what is possible, in a sentence each; otherwise also what would be refused, and why.
+    """
+    safe = [action for action in actions if action.is_possible and action.is_safe]
+    unsure = [action for action in actions if action.is_possible and not action.is_safe]
+    refused = [action for action in actions if not action.is_possible]
+    if not safe and not unsure:
+        console.print(NOTHING)
+    for title, style, group in (
+        ("✓ Safe to do now", "bold green", safe),
+        ("? Only if you know more than the record does", "bold yellow", unsure),
+    ):
+        if group:
+            console.print(Text(title, style=style))
+        for action in _merge(group):
+            takes_output = needs_output(view, action.request)
+            command = say_command(action.request, view.run.id, start=start, takes_output=takes_output)
+            console.print(Text(f"  {command}", style="cyan"), soft_wrap=True)
+            console.print(Padding(Text(_say_why(action, is_short=is_short)), (0, 0, 0, 6)))
+    if refused and not is_short:
+        console.print(Text("✗ Not possible now, and why", style="bold"))
+        for action in refused:
+            console.print(Padding(_say_refused(action), (0, 0, 0, 2)))
+
+
+def _merge(actions: Sequence[NextAction]) -> Iterator[NextAction]:
+    """Leave out a verb that would do the same for the same reason as the one before it: retry and resume often do."""
+    told: set[str] = set()
+    for action in actions:
+        if action.request.verb is Verb.RESOLVE or action.why not in told:
+            yield action
+        told.add(action.why)
+
+
+def _say_why(action: NextAction, *, is_short: bool) -> str:
+    why = in_commands(clean(action.why))
+    return f"{why.partition('. ')[0].rstrip('.')}." if is_short else why
+
+
+def _say_refused(action: NextAction) -> Text:
+    about = f" {clean(action.request.step)}" if action.request.step else ""
+    if action.request.verb is Verb.RESOLVE and action.request.decision is not None:
+        about = f" {action.request.review_id} {action.request.decision.value.replace('_', '-')}"
+    return Text.assemble((f"{VERBS[action.request.verb]}{about}", "bold"), f": {in_commands(clean(action.why))}")
