@@ -35,7 +35,9 @@ def complete_pipelines(ctx: click.Context, _option: click.Parameter, incomplete:
 
 def complete_steps(ctx: click.Context, _option: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the steps of the run that is named, in their order; without a run those of all known pipelines."""
-    names = _steps_of(ctx, ctx.params.get("run"))
+    # Behind an option that has no value yet, click has put no argument in its place.
+    run = ctx.params.get("run") or next(iter(ctx.args), None)
+    names = _steps_of(ctx, run)
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 

@@ -88,7 +88,7 @@ class Refusal(click.ClickException):
     """
 
     def __init__(self, error: BackoutError, *, as_json: bool) -> None:
-        super().__init__(in_commands(clean(error)))
+        super().__init__(_say(error))
         self.code = error.code
         self.as_json = as_json
         is_told = isinstance(error, ActionRefused | StateChanged)
@@ -103,3 +103,14 @@ class Refusal(click.ClickException):
             click.echo(json.dumps(document), file=file, err=file is None)
         else:
             click.echo(f"Error: {self.message}", file=file, err=file is None)
+            if self.code == ActionRefused.code and self.facts["run_id"] != "unknown":
+                click.echo(f"What can be done: backout runs next {self.facts['run_id']}", file=file, err=file is None)
+
+
+def _say(error: BackoutError) -> str:
+    """Return the message as somebody at the command line reads it: with what they type, not with names in Python."""
+    text = clean(error)
+    verb = getattr(error, "verb", None)
+    if isinstance(verb, str) and text.startswith(f"{verb} "):
+        text = f"`{verb}`{text.removeprefix(verb)}"
+    return in_commands(text)

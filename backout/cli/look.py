@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from backout.compensations.actions import Preview, load_view, preview
+from backout.compensations.intents import decide
+from backout.compensations.moves import Intent
 from backout.compensations.next_actions import NextAction, list_next_actions
-from backout.compensations.requests import Request, ReviewDecision, RunView, Verb
+from backout.compensations.plan import plan_rollback
+from backout.compensations.requests import Request, ReviewDecision, RunView, TaskKind, Verb
 from backout.identifiers import RunId
 from backout.ledger.session import Ledger
 from backout.pipelines.engine import Engine
@@ -60,8 +63,29 @@ def read_view(ledger: Ledger, run_id: RunId) -> RunView:
 
 
 def list_actions(view: RunView) -> Sequence[NextAction]:
-    """Return what can be done about a run, safe ones first."""
-    return list_next_actions(view)
+    """Return what can be done about a run: safe ones first, then possible ones, then what is refused, and why."""
+    return sorted([*list_next_actions(view), *_roll_back_to_irreversible(view)], key=_rank)
+
+
+def _rank(action: NextAction) -> tuple[bool, bool, int]:
+    """Return the place of an action: what leaves things as they are is safe, and seldom what is wanted first."""
+    request = action.request
+    ends = request.verb in (Verb.PAUSE, Verb.CANCEL) or request.decision is ReviewDecision.ACCEPT
+    place = 2 if ends else int(request.verb is Verb.RERUN_COMPENSATION)
+    return not action.is_possible, not action.is_safe, place
+
+
+def _roll_back_to_irreversible(view: RunView) -> Iterator[NextAction]:
+    """Where a step that cannot be undone keeps the whole from being undone: what came after it can be."""
+    blocked_by = plan_rollback(view.plan, view.steps).blocked_by
+    if blocked_by is None:
+        return
+    request = Request(verb=Verb.ROLLBACK, to_step=blocked_by.step)
+    intent = decide(view, request)
+    if isinstance(intent, Intent) and intent.tasks:
+        undone = ", then ".join(task.step for task in intent.tasks if task.kind is TaskKind.UNDO)
+        why = " ".join([f"Undoes {undone}; {blocked_by.step} and what came before it stays.", *intent.notes])
+        yield NextAction(request=request, is_possible=True, is_safe=intent.is_safe, why=why)
 
 
 def needs_output(view: RunView, request: Request) -> bool:

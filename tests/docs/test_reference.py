@@ -7,12 +7,13 @@ from pathlib import Path
 
 from backout import BackoutError
 from backout.cli.demo.worker import WorkerFailed
+from backout.cli.exits import UnknownReview
 from backout.settings import Settings
 from backout.tasks.doctor.findings import AREAS, Code
 from backout.testing.servers import ServerUnavailable
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
-OPTIONAL = {ServerUnavailable, WorkerFailed}
+OPTIONAL: set[type[BackoutError]] = {ServerUnavailable, UnknownReview, WorkerFailed}
 """Errors of parts that are not always imported."""
 
 

@@ -82,4 +82,7 @@ def _say_detail(detail: object, reason: str) -> str:
 
 
 def _say_value(value: object) -> str:
+    if isinstance(value, Mapping) and "message" in value:
+        # An error that was put aside: its traceback is long, and stands with the attempt.
+        return clip(value["message"], LONGEST_TEXT)
     return clip(", ".join(map(str, value)) if isinstance(value, list) else value, LONGEST_TEXT)

@@ -13,8 +13,11 @@ from backout.cli.render.commands import VERBS, say_command
 from backout.cli.render.words import clean, in_commands
 from backout.compensations.next_actions import NextAction
 from backout.compensations.requests import RunView, Verb
+from backout.states import Direction, RunState, StepState
 
 NOTHING = "Nothing can be done about this run now."
+
+_GO_ON = (Verb.CONTINUE_ROLLBACK, Verb.RETRY_STEP, Verb.RESUME)
 
 
 def print_actions(
@@ -29,6 +32,7 @@ def print_actions(
         start: how a command starts.
         is_short: only what is possible, in a sentence each; otherwise also what would be refused, and why.
     """
+    actions = [action for action in actions if not (is_short and _is_pointless(view, action))]
     safe = [action for action in actions if action.is_possible and action.is_safe]
     unsure = [action for action in actions if action.is_possible and not action.is_safe]
     refused = [action for action in actions if not action.is_possible]
@@ -40,7 +44,7 @@ def print_actions(
     ):
         if group:
             console.print(Text(title, style=style))
-        for action in _merge(group):
+        for action in _merge(view, group):
             takes_output = needs_output(view, action.request)
             command = say_command(action.request, view.run.id, start=start, takes_output=takes_output)
             console.print(Text(f"  {command}", style="cyan"), soft_wrap=True)
@@ -51,13 +55,30 @@ def print_actions(
             console.print(Padding(_say_refused(action), (0, 0, 0, 2)))
 
 
-def _merge(actions: Sequence[NextAction]) -> Iterator[NextAction]:
-    """Leave out a verb that would do the same for the same reason as the one before it: retry and resume often do."""
-    told: set[str] = set()
+def _merge(view: RunView, actions: Sequence[NextAction]) -> Iterator[NextAction]:
+    """Leave out a verb that would do what another does: retry, resume and continue often do the same."""
+    best = {action.why: action for action in actions if action.request.verb in _GO_ON}
     for action in actions:
-        if action.request.verb is Verb.RESOLVE or action.why not in told:
+        if action.request.verb in _GO_ON:
+            alike = [other for other in actions if other.request.verb in _GO_ON and other.why == action.why]
+            best[action.why] = min(alike, key=lambda other: _prefer(view, other.request.verb))
+    for action in actions:
+        if action.request.verb not in _GO_ON or best[action.why] is action:
             yield action
-        told.add(action.why)
+
+
+def _prefer(view: RunView, verb: Verb) -> int:
+    has_ended = view.run.state.is_final or view.run.state is RunState.PAUSED
+    order = (Verb.CONTINUE_ROLLBACK, *((Verb.RESUME, Verb.RETRY_STEP) if has_ended else (Verb.RETRY_STEP, Verb.RESUME)))
+    return order.index(verb)
+
+
+def _is_pointless(view: RunView, action: NextAction) -> bool:
+    """Return whether it would only undo once more what is undone."""
+    if action.request.verb is not Verb.RERUN_COMPENSATION:
+        return False
+    undos = [row for row in view.steps if row.direction is Direction.COMPENSATION and row.step == action.request.step]
+    return bool(undos) and undos[-1].state is StepState.SUCCEEDED
 
 
 def _say_why(action: NextAction, *, is_short: bool) -> str:

@@ -22,6 +22,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "pause": "backout runs pause",
     "rerun_compensation": "backout compensations rerun",
     "resolve": "backout reviews resolve",
+    "assign_review": "backout reviews assign",
     "to_step": "--to-step",
     "across_irreversible": "--across-irreversible",
     "not_done": "not-done",
