@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -146,6 +147,19 @@ class TestListRuns:
         """Newest first, and only what every filter lets through."""
         answer = ledger.read(lambda connection: queries.list_runs(connection, **filters))
         assert [record.id for record in answer] == [run_ids[number] for number in found]
+
+    def test_what_has_changed_since_an_instant_is_found(self, ledger: Ledger, run_ids: list[RunId]) -> None:
+        """The instant itself is included."""
+        runs = ledger.read(queries.list_runs)
+        newest = max(record.updated_at for record in runs)
+
+        def since(instant: datetime) -> list[RunId]:
+            found = ledger.read(lambda connection: queries.list_runs(connection, since=instant))
+            return [record.id for record in found]
+
+        assert since(min(record.updated_at for record in runs)) == run_ids
+        assert since(newest) == [record.id for record in runs if record.updated_at == newest]
+        assert since(newest + timedelta(microseconds=1)) == []
 
     def test_pages_follow_each_other_without_gap_or_repetition(self, ledger: Ledger, run_ids: list[RunId]) -> None:
         """The last id of one page leads to the next, also when newer runs have come meanwhile."""

@@ -30,7 +30,7 @@ def print_actions(
         view: the run.
         actions: safe ones first.
         start: how a command starts.
-        is_short: only what is possible, in a sentence each; otherwise also what would be refused, and why.
+        is_short: only what is possible, in a sentence or two each; otherwise also what would be refused, and why.
     """
     actions = [action for action in actions if not (is_short and _is_pointless(view, action))]
     safe = [action for action in actions if action.is_possible and action.is_safe]
@@ -83,7 +83,9 @@ def _is_pointless(view: RunView, action: NextAction) -> bool:
 
 def _say_why(action: NextAction, *, is_short: bool) -> str:
     why = in_commands(clean(action.why))
-    return f"{why.partition('. ')[0].rstrip('.')}." if is_short else why
+    # Of what is not certain the second sentence says why.
+    sentences = why.split(". ")[: 1 if action.is_safe else 2]
+    return f"{'. '.join(sentences).rstrip('.')}." if is_short else why
 
 
 def _say_refused(action: NextAction) -> Text:
