@@ -21,6 +21,7 @@
     └── StepSignal                 raised by user code to say how the attempt ended
         ├── RetryStep
         ├── FailStep
+        ├── InDoubt
         ├── ParkRun
         ├── AskHuman
         └── SkipStep
@@ -314,6 +315,23 @@ class FailStep(StepSignal):
     def __init__(self, reason: str, *, no_effect: bool = False) -> None:
         self.reason = reason
         self.no_effect = no_effect
+        super().__init__(reason)
+
+
+class InDoubt(StepSignal):
+    """Nobody knows whether the effect happened: the request went out, and no answer came.
+
+    The attempt ends as one that was cut off does (R8): the step runs again if it is idempotent, else its reconcile
+    function is asked, or a person.
+
+    Args:
+        reason: what is known, for the entry and for whoever is asked.
+    """
+
+    code = "in_doubt"
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
         super().__init__(reason)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -12,6 +12,7 @@ import click
 from backout.cli.celery_app import import_pipelines
 from backout.cli.door import find_app, named_database, open_ledger, translate_failures
 from backout.errors import BackoutError
+from backout.identifiers import RunId
 from backout.ledger.session import Ledger
 from backout.pipelines.engine import Engine
 from backout.pipelines.message import StepMessage
@@ -36,6 +37,13 @@ class RecordingEngine:
     def send_compensations(self, messages: Sequence[StepMessage]) -> bool:
         """Return False when there is one to send: it is left to the sweeper."""
         return not messages
+
+    def position_of(self, run_id: RunId) -> int | None:
+        """Return `None`: nobody listens in this process."""
+        return None
+
+    def announce(self, run_id: RunId, *, after_id: int | None, actors: Collection[str] | None = None) -> None:
+        """Tell nobody: whoever wants to know follows the entries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -114,7 +114,7 @@ def assign_command(
         wanted = assignee or actor
         _check_assignee(review, wanted, is_agreed=is_agreed)
         if review.assignee != wanted:
-            _assign(found, review_id, wanted, actor=actor, reason=reason)
+            _assign(found, review, wanted, actor=actor, reason=reason)
     if as_json:
         before = review.assignee
         write_json({"review_id": review_id, "run_id": review.run_id, "assignee": wanted, "before": before})
@@ -134,9 +134,9 @@ def _check_assignee(review: ReviewRecord, wanted: str, *, is_agreed: bool) -> No
         )
 
 
-def _assign(found: FoundEngine, review_id: int, assignee: str, *, actor: str, reason: str | None) -> None:
+def _assign(found: FoundEngine, review: ReviewRecord, assignee: str, *, actor: str, reason: str | None) -> None:
     why = reason or ("taken" if assignee == actor else "assigned")
-    assign_review(review_id, assignee, actor=actor, reason=why, engine=found.engine)
+    assign_review(review.id, assignee, actor=actor, reason=why, from_assignee=review.assignee, engine=found.engine)
 
 
 def _refuse_decided(review: ReviewRecord, *, verb: str = "resolve") -> ActionRefused:

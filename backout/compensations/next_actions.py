@@ -55,10 +55,16 @@ def _requests(view: RunView) -> Iterator[Request]:
 def _judge(view: RunView, request: Request) -> NextAction:
     intent = decide(view, request)
     if isinstance(intent, Refusal):
-        why = f"{intent.why[0].upper()}{intent.why[1:]}. {intent.remedy}"
+        why = _as_sentence(view, f"{intent.why}. {intent.remedy}")
         return NextAction(request=request, is_possible=False, is_safe=False, why=why)
     is_safe, why = _explain(view, request, intent)
     return NextAction(request=request, is_possible=True, is_safe=is_safe and intent.is_safe, why=why)
+
+
+def _as_sentence(view: RunView, words: str) -> str:
+    """Return words as the beginning of a sentence; the name of a step stays as it is."""
+    is_name = any(words.startswith(step.name) for step in view.plan.steps)
+    return words if is_name else f"{words[0].upper()}{words[1:]}"
 
 
 def _explain(view: RunView, request: Request, intent: Intent) -> tuple[bool, str]:
@@ -129,6 +135,7 @@ def _how_to_know(view: RunView, review: ReviewRecord) -> str:
         where = f"{where} ({listed})"
     if review.reason is ReviewReason.NOT_LIVE_AFTER_PUBLISH:
         return f"{row.step} was done and has not been seen live. Look whether it is."
+    name = _as_sentence(view, name)
     if row.state is StepState.IN_DOUBT:
         cut = f"{name} may have happened: attempt {row.attempt} was cut off before it answered."
         return f"{cut} {where} before anything is done again."

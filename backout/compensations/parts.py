@@ -14,8 +14,15 @@ UNFINISHED = (StepState.PENDING, StepState.READY, StepState.RETRY_SCHEDULED, Ste
 
 def run_is(view: RunView) -> str:
     """Return the state of a run as the start of a sentence."""
-    words = {RunState.IN_REVIEW: "waiting for a person"}
-    return f"the run is {words.get(view.run.state, view.run.state.value.replace('_', ' '))}"
+    words = {
+        RunState.IN_REVIEW: "is waiting for a person",
+        RunState.SUCCEEDED: "has succeeded",
+        RunState.FAILED: "has failed",
+        RunState.ROLLED_BACK: "was rolled back",
+        RunState.CANCELLED: "was cancelled",
+    }
+    said = words.get(view.run.state, f"is {view.run.state.value.replace('_', ' ')}")
+    return f"the run {said}"
 
 
 def planned_run(view: RunView, position: int, *, key: str) -> PlannedTask:

@@ -6,6 +6,7 @@ request changes nothing: `preview(run, Request(verb=Verb.ROLLBACK))`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TypedDict, Unpack
 
 from backout.compensations.actions import ActionDone, act, engine_and_id, load_view
@@ -126,13 +127,27 @@ def pause(run: RunHandle | str, *, actor: str, reason: str, **asked: Unpack[Aske
 
 
 def assign_review(
-    review_id: int, assignee: str, *, actor: str, reason: str = "taken", engine: Engine | None = None
+    review_id: int,
+    assignee: str,
+    *,
+    actor: str,
+    reason: str = "taken",
+    from_assignee: str | None = None,
+    engine: Engine | None = None,
 ) -> None:
     """Say who looks after an open review. One transaction; sends nothing.
 
+    Args:
+        review_id: of the review.
+        assignee: who looks after it from now on.
+        actor: who says so.
+        reason: why.
+        from_assignee: who has looked after it until now; `None`: nobody.
+        engine: whose ledger it is; `None`: the current Celery app's.
+
     Raises:
         ActionRefused: there is no such review, or it is decided.
-        StateChanged: somebody else has just taken it.
+        StateChanged: somebody else looks after it than `from_assignee`.
     """
     found = engine or current_engine()
     with found.ledger.transaction() as connection:
@@ -142,11 +157,12 @@ def assign_review(
             run_id = review.run_id if review is not None else "unknown"
             remedy = "`backout reviews list` shows the open ones."
             raise ActionRefused(verb="assign_review", run_id=run_id, why=why, remedy=remedy)
-        if not transitions.assign_review(connection, review, assignee=assignee, actor=actor, reason=reason):
+        expected = replace(review, assignee=from_assignee)
+        if not transitions.assign_review(connection, expected, assignee=assignee, actor=actor, reason=reason):
             raise StateChanged(
                 verb="assign_review",
                 run_id=review.run_id,
-                expected=f"review {review_id} of {review.assignee or 'nobody'}",
-                found="somebody else's",
+                expected=f"review {review_id} of {from_assignee or 'nobody'}",
+                found=f"that of {review.assignee or 'nobody'}",
                 by="",
             )

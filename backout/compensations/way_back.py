@@ -19,7 +19,7 @@ from backout.ledger.records import StepKey, StepRecord
 from backout.ledger.session import LedgerConnection
 from backout.pipelines.contract import Plan, RecoveryKind
 from backout.pipelines.message import StepMessage
-from backout.pipelines.words import state_of_rollback
+from backout.pipelines.words import state_by_hand, state_of_rollback
 from backout.states import Direction, RollbackOutcome, StepState
 
 ENGINE: Final = "engine"
@@ -157,14 +157,17 @@ def finish_way_back(connection: LedgerConnection, plan: Plan, run_id: RunId, *, 
     steps = queries.list_steps(connection, run_id)
     run = queries.find_run(connection, run_id)
     outcome = rollback_so_far(steps) if is_something_left(plan, steps) else RollbackOutcome.COMPLETE
+    left = run.rollback_to if run is not None else None
+    is_whole = outcome is RollbackOutcome.COMPLETE
+    state = say_rollback(plan, steps, how="rolled_back" if is_whole else f"rollback_{outcome.value}")
+    if left is not None and is_whole:
+        state = state_by_hand(plan.steps[left], how="restart_pending")
     transitions.finish_rollback(
         connection,
         run_id,
-        operator_state=say_rollback(
-            plan, steps, how="rolled_back" if outcome is RollbackOutcome.COMPLETE else f"rollback_{outcome.value}"
-        ),
+        operator_state=state,
         outcome=outcome,
-        is_to_step=run is not None and run.rollback_to is not None,
+        is_to_step=left is not None,
         actor=actor,
     )
     return outcome

@@ -42,7 +42,7 @@ def state_of_rollback(cause: StepContract | None, *, how: str, is_failed: bool =
 
 
 def state_by_hand(last_done: StepContract | None, *, how: str) -> str:
-    """Return what holds after a person's decision: `how` is `cancelled` or `closed`."""
+    """Return what holds after a person's decision: `how` is `cancelled`, `closed` or `restart_pending`."""
     return _join(last_done.done if last_done else None, how)
 
 
@@ -110,7 +110,7 @@ def _on_the_way_back(plan: Plan) -> Iterator[str]:
 def _by_hand(plan: Plan, ways: tuple[str, ...]) -> Iterator[str]:
     for step in (None, *plan.steps):
         yield from (state_of_rollback(step, how=how, is_failed=False) for how in ways)
-        yield from (state_by_hand(step, how=how) for how in ("cancelled", "closed"))
+        yield from (state_by_hand(step, how=how) for how in ("cancelled", "closed", "restart_pending"))
 
 
 def _at_a_halt(pairs: Iterable[tuple[StepContract | None, StepContract]]) -> Iterator[str]:

@@ -7,7 +7,7 @@ to be planned, see `compensations.plan`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Final, assert_never
 
 from backout.compensations.rounds import key_in_round, next_position
 from backout.identifiers import RunId
@@ -89,7 +89,7 @@ def advance(situation: Situation, outcome: Outcome) -> Decision:
         case Lost():
             return _lost(situation, outcome)
         case NeedsHuman():
-            return Ask(error=outcome.error, review=outcome.review)
+            return _ask_person(outcome)
         case Answered():
             message = f"a {situation.direction} function cannot answer {outcome}"
             raise TypeError(message)
@@ -104,6 +104,16 @@ def advance(situation: Situation, outcome: Outcome) -> Decision:
             return _advance_failed(situation, outcome)
         case _ as never:
             assert_never(never)
+
+
+_REVIEWS_OF_DOUBT: Final = (ReviewReason.CONFIRMATION_MISSING, ReviewReason.MAY_HAVE_DUPLICATED)
+
+
+def _ask_person(outcome: NeedsHuman) -> Ask | Doubt:
+    """Return what a function has asked for; one that does not know whether it has happened is in doubt (R8)."""
+    if outcome.review in _REVIEWS_OF_DOUBT:
+        return Doubt(reason=outcome.error.in_one_line, review=outcome.review)
+    return Ask(error=outcome.error, review=outcome.review)
 
 
 def _go_on(situation: Situation, outcome: Succeeded | Skipped | Failed) -> GoOn:

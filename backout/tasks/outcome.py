@@ -10,6 +10,7 @@ from backout.errors import (
     AskHuman,
     BackoutError,
     FailStep,
+    InDoubt,
     ParkRun,
     RetryStep,
     SkipStep,
@@ -166,6 +167,8 @@ def classify(
             return Failed(error=facts, no_effect=error.no_effect)
         case ParkRun():
             return Parked(error=facts)
+        case InDoubt():
+            return Lost(reason=facts.message)
         case AskHuman():
             return NeedsHuman(error=facts, review=error.review)
     if is_time_up and not is_idempotent:

@@ -11,7 +11,7 @@ One form, one booking: the form's id is the `source_event_id`, so that a double 
 
 from pydantic import BaseModel
 
-from backout import CompensationContext, FailStep, NotDone, Pipeline, Retry, StepContext, StepTimedOut, step
+from backout import CompensationContext, FailStep, InDoubt, NotDone, Pipeline, Retry, StepContext, step
 from examples.recovery.providers import Declined, TimedOut, Unavailable, calendar, mailer
 
 
@@ -108,7 +108,7 @@ def notify_customer(wish: Wish, ctx: StepContext) -> Notice:
     try:
         mail = mailer.send(wish.email, f"Booked: {wish.slot}", tag=ctx.idempotency_key)
     except TimedOut as error:
-        raise StepTimedOut(step=ctx.step, timeout_seconds=10) from error
+        raise InDoubt("no answer within 10 s") from error
     ctx.record_external_id("message", mail.id)
     return Notice(id=mail.id)
 

@@ -9,7 +9,7 @@
 
 from pydantic import BaseModel
 
-from backout import CompensationContext, NotDone, Pipeline, Retry, StepContext, StepTimedOut, Unknown, step
+from backout import CompensationContext, InDoubt, NotDone, Pipeline, Retry, StepContext, Unknown, step
 from examples.recovery.providers import Declined, TimedOut, Unavailable, accounts, mailer
 
 
@@ -65,7 +65,7 @@ def send_invoice(order: Order, ctx: StepContext) -> Mail:
         mail = mailer.send(order.email, f"Your invoice {invoice.number}", tag=ctx.idempotency_key)
     except TimedOut as error:
         # No failure, but no answer: a retry would send blindly. `find_mail` is asked first, as after a kill.
-        raise StepTimedOut(step=ctx.step, timeout_seconds=10) from error
+        raise InDoubt("no answer within 10 s") from error
     ctx.record_external_id("message", mail.id)
     return Mail(id=mail.id)
 

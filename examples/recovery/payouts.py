@@ -12,7 +12,7 @@
 
 from pydantic import BaseModel
 
-from backout import CompensationContext, FailStep, Pipeline, Retry, StepContext, StepTimedOut, step
+from backout import CompensationContext, FailStep, InDoubt, Pipeline, Retry, StepContext, step
 from examples.recovery.providers import Declined, TimedOut, Unavailable, accounts, bank
 
 
@@ -72,7 +72,7 @@ def pay_seller(payout: Payout, ctx: StepContext) -> Payment:
         raise FailStep(str(error), no_effect=True) from error
     except TimedOut as error:
         # No failure, but no answer: a retry would pay blindly. A person is asked, as after a kill.
-        raise StepTimedOut(step=ctx.step, timeout_seconds=10) from error
+        raise InDoubt("no answer within 10 s") from error
     ctx.record_external_id("payment", payment.id)
     return Payment(id=payment.id)
 

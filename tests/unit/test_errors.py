@@ -40,6 +40,7 @@ EXAMPLES: list[BackoutError] = [
     errors.RetryStep("later", after=timedelta(seconds=5)),
     errors.FailStep("declined"),
     errors.FailStep("declined", no_effect=True),
+    errors.InDoubt("no answer within 10 s"),
     errors.ParkRun("no stock"),
     errors.AskHuman("credentials_failed"),
     errors.AskHuman(ReviewReason.SYSTEMS_DISAGREE, "12 here, 13 there"),

@@ -30,6 +30,7 @@ PUBLIC = [
     "EntryRecord",
     "FailStep",
     "FollowedEntries",
+    "InDoubt",
     "InvalidInput",
     "LedgerUnavailable",
     "Lifecycle",

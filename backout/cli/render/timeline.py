@@ -69,7 +69,8 @@ def _say_cells(picture: RunPicture, row: StepRecord, clock: Clock, retry: RetryR
     took = say_seconds((ended_at - row.started_at).total_seconds()) if ended_at else ""
     if row.state is StepState.RUNNING:
         took += " …"
-    allowed = f"{row.attempt} of {retry.limit + 1}" if retry else str(row.attempt)
+    # Attempts from before a person asked for more do not count against the retries.
+    allowed = f"{row.attempt} of {row.forgiven_attempts + retry.limit + 1}" if retry else str(row.attempt)
     return (allowed, clock.say_time(row.started_at, day_of=picture.run.created_at), took)
 
 

@@ -157,5 +157,5 @@ def _judge_reviews(health: Health) -> Finding:
         found=f"{say_count(health.reviews, 'question')} for a person, the oldest asked {oldest} ago{late}",
         why="These runs stand still until somebody decides",
         remedy="See what is asked",
-        to_copy="celery -A proj backout runs list --needs-person",
+        to_copy="celery -A proj backout reviews list",
     )

@@ -308,3 +308,21 @@ def test_next_safe_actions_say_what_may_have_happened(stack: Stack) -> None:
     retry = next(a for a in actions if a.request.verb is Verb.RETRY_STEP)
     assert not retry.is_possible
     assert "resolve" in retry.why
+
+
+@pytest.mark.parametrize("word", ["doubt", "ask:confirmation_missing", "ask:may_have_duplicated"])
+def test_step_that_does_not_know_whether_it_happened_is_in_doubt(stack: Stack, word: str) -> None:
+    """R8: a request without an answer is no failure that a retry could mend; only what a person knows lets it run again."""
+    handle, run = stack.run(pipelines.ONCE, {"money_once": [word, "ok"]})
+    assert run.state is RunState.IN_REVIEW
+    assert stack.states(handle)["money_once"] == "in_doubt"
+    with pytest.raises(ActionRefused, match="may have happened"):
+        backout.retry_step(handle, **BY)
+    assert stack.world.calls(handle.id) == ["goods", "money_once"]
+
+
+def test_step_in_doubt_is_asked_about_and_not_repeated(stack: Stack) -> None:
+    """The step says that no answer came; its reconcile function finds the effect, and the run goes on."""
+    handle, run = stack.run(pipelines.ASKED, {"money_asked": ["doubt"]})
+    assert run.state is RunState.SUCCEEDED
+    assert stack.world.calls(handle.id) == ["goods", "money_asked", "parcel"]
