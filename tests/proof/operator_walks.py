@@ -71,7 +71,7 @@ class Bank:
             raise SimulatedDeath
         if ending == "person":
             self.person()
-        if not key.endswith("walk_read"):
+        if ":walk_read" not in key:
             self.effects[key] += 1
         if ending == "die after":
             raise SimulatedDeath

@@ -54,7 +54,7 @@ def test_sentences_end_once_and_lead_to_what_can_be_copied() -> None:
         shown = show(*diagnose(facts), width=1000)
         assert ".." not in shown
         assert ":." not in shown
-    assert "    See what is asked:\n      celery -A proj backout runs list --needs-person\n" in show(
+    assert "    See what is asked:\n      celery -A proj backout reviews list\n" in show(
         *diagnose(with_health(reviews=1))
     )
 

@@ -312,7 +312,7 @@ def test_next_safe_actions_say_what_may_have_happened(stack: Stack) -> None:
 
 @pytest.mark.parametrize("word", ["doubt", "ask:confirmation_missing", "ask:may_have_duplicated"])
 def test_step_that_does_not_know_whether_it_happened_is_in_doubt(stack: Stack, word: str) -> None:
-    """R8: a request without an answer is no failure that a retry could mend; only what a person knows lets it run again."""
+    """R8: a request without an answer is no failure that a retry mends; only what a person knows lets it run again."""
     handle, run = stack.run(pipelines.ONCE, {"money_once": [word, "ok"]})
     assert run.state is RunState.IN_REVIEW
     assert stack.states(handle)["money_once"] == "in_doubt"
