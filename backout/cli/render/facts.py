@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from rich.console import Group, RenderableType
 from rich.panel import Panel
@@ -92,4 +93,21 @@ def _say_ids(run: RunRecord) -> Text:
 
 
 def _say_evidence(value: object) -> str:
-    return clip(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), LONGEST_EVIDENCE)
+    return clip(say_value(value), LONGEST_EVIDENCE)
+
+
+def say_value(value: object) -> str:
+    """Return a piece of evidence in words: a list as one, an earlier decision as a sentence, anything else as JSON."""
+    match value:
+        case str():
+            return value
+        case [*parts] if parts and all(isinstance(part, str) for part in parts):
+            return ", ".join(map(str, parts))
+        case [*parts] if parts and all(isinstance(part, Mapping) and "decision" in part for part in parts):
+            return "; ".join(_say_decision(part) for part in parts if isinstance(part, Mapping))
+        case _:
+            return json.dumps(value, ensure_ascii=False)
+
+
+def _say_decision(decided: Mapping[str, object]) -> str:
+    return f"review {decided['review']}: {decided['decision']} by {decided['by']} ({decided['note']})"

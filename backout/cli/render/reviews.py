@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ from backout.cli.look import Look, needs_output
 from backout.cli.picture import RunPicture
 from backout.cli.render.clock import Clock
 from backout.cli.render.commands import say_command
+from backout.cli.render.facts import say_value
 from backout.cli.render.marks import RUN_MARKS
 from backout.cli.render.previews import say_tasks
 from backout.cli.render.snake import Snake
@@ -34,7 +34,17 @@ MEANINGS: Final[Mapping[ReviewDecision, str]] = {
     ReviewDecision.ACCEPT: "Leave it as it is.",
 }
 _TOLD: Final = frozenset(
-    {"what", "direction", "idempotency_key", "external_ids", "last_successful_step", "done", "undone", "attempt"}
+    {
+        "what",
+        "direction",
+        "idempotency_key",
+        "external_ids",
+        "last_successful_step",
+        "done",
+        "undone",
+        "attempt",
+        "not_to_be_repeated",
+    }
 )
 """Evidence that is shown in words of its own."""
 _MAY_HAVE_HAPPENED: Final = (StepState.SUCCEEDED, StepState.IN_DOUBT, StepState.FAILED, StepState.RUNNING)
@@ -144,7 +154,8 @@ def _tell(picture: RunPicture, review: ReviewRecord) -> Iterator[str]:
             yield f"{words}: {', '.join(map(clean, steps))}."
     for name, value in evidence.items():
         if name not in _TOLD and value not in (None, "", [], {}):
-            yield f"{clean(name).replace('_', ' ')}: {_say(value)}"
+            said = clip(say_value(value), LONGEST_TEXT)
+            yield f"{clean(name).replace('_', ' ').capitalize()}: {said}."
 
 
 def _find_ids(picture: RunPicture, review: ReviewRecord) -> Iterator[tuple[str, str]]:
@@ -223,7 +234,3 @@ def _print_decided(console: Console, review: ReviewRecord, clock: Clock) -> None
     console.print(Padding(Text(f"{decision}, by {clean(review.decided_by)}{at}"), (0, 0, 0, 2)))
     if review.note:
         console.print(Padding(Text(clean(review.note)), (0, 0, 0, 2)))
-
-
-def _say(value: object) -> str:
-    return clip(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), LONGEST_TEXT)
