@@ -24,7 +24,7 @@ from backout.cli.shapes import shape, shape_preview
 from backout.cli.wait import wait_until_idle
 from backout.compensations.actions import ActionDone, act
 from backout.compensations.requests import Request, Verb
-from backout.errors import ActionRefused
+from backout.errors import ActionRefused, StateChanged
 from backout.identifiers import RunId
 from backout.states import SETTLED_RUN_STATES
 
@@ -133,6 +133,10 @@ def carry_out(ctx: click.Context, found: FoundEngine, run_id: RunId, request: Re
     reason = find_reason(how)
     console = make_console(ctx)
     has_waited = False
+    if how.wait_seconds is not None and how.expecting is not None:
+        # Pausing the run changes what was expected.
+        message = "--wait and --expecting cannot be given together."
+        raise click.UsageError(message)
     if not look.is_possible and look.is_busy and how.wait_seconds is not None:
         request = wait_until_idle(
             found, look, request, actor=how.actor, reason=reason, wait_seconds=how.wait_seconds, start=say_start(ctx)
@@ -145,6 +149,10 @@ def carry_out(ctx: click.Context, found: FoundEngine, run_id: RunId, request: Re
     except ActionRefused as error:
         raise ActionRefused(
             verb=error.verb, run_id=error.run_id, why=error.why, remedy=f"{error.remedy}{left}"
+        ) from error
+    except StateChanged as error:
+        raise StateChanged(
+            verb=error.verb, run_id=error.run_id, expected=error.expected, found=f"{error.found}{left}", by=error.by
         ) from error
     except click.Abort:
         click.echo(f"Nothing was done.{left}", err=True)

@@ -38,8 +38,8 @@ class Look:
 
     @property
     def is_busy(self) -> bool:
-        """An attempt of the run is running now."""
-        return bool(self.view.running)
+        """It is refused only because an attempt is running."""
+        return self.preview.refusal is not None and self.preview.refusal.is_busy
 
 
 def look_at(engine: Engine, run_id: RunId, request: Request) -> Look:

@@ -171,6 +171,7 @@ def load_view(connection: LedgerConnection, run_id: RunId) -> RunView:
         reviews=tuple(queries.list_reviews(connection, run_id, open_only=True)),
         is_rollback_open=queries.is_rollback_open(connection, run_id),
         alive_until=due.alive_until(connection, run_id),
+        now=queries.read_clock(connection),
     )
 
 
@@ -178,12 +179,12 @@ def engine_and_id(run: RunHandle | str, engine: Engine | None) -> tuple[Engine, 
     """Return where a run is recorded, and its id."""
     if isinstance(run, RunHandle):
         return engine or run.engine, run.id
-    return engine or current_engine(), RunId(run)
+    return engine or current_engine(), RunId(str(run))
 
 
 def _require(request: Request, run_id: RunId, *, actor: str, reason: str) -> None:
     for name, text, longest in (("actor", actor, LONGEST_ACTOR), ("reason", reason, LONGEST_REASON)):
-        if not text.strip() or len(text) > longest or "\x00" in text:
+        if not isinstance(text, str) or not text.strip() or len(text) > longest or "\x00" in text:
             raise ActionRefused(
                 verb=request.verb.value,
                 run_id=run_id,

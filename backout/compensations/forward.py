@@ -31,6 +31,7 @@ from backout.compensations.plan import may_have_happened
 from backout.compensations.requests import PlannedTask, Refusal, RunView, Verb
 from backout.compensations.returning import decide_continue
 from backout.compensations.rounds import (
+    existing_effect,
     is_closed,
     is_in_doubt,
     is_undone,
@@ -300,8 +301,8 @@ def _restart(view: RunView, verb: str) -> Intent | Refusal:
     standing = standing_positions(view.plan, view.steps)
     if position is None:
         return Refusal(why="every step of the run stands", remedy="There is nothing to run again.")
-    again = [row for p, row in sorted(newest_rows(view.steps).items()) if p >= position and p not in standing]
-    again = [row for row in again if not is_undone(row, view.steps)]
+    places = [p for p in sorted(newest_rows(view.steps)) if p >= position and p not in standing]
+    again = [row for p in places if (row := existing_effect(view.steps, p)) is not None]
     doubtful = next((r for r in again if is_in_doubt(r) and not view.plan.steps[r.position].idempotent), None)
     if doubtful is not None:
         return _not_undone(view, doubtful)
@@ -319,17 +320,23 @@ def _restart(view: RunView, verb: str) -> Intent | Refusal:
     intent = _started(view, moves, position, round_number, start_order=1)
     passed = [view.plan.steps[p].name for p in sorted(standing) if p > position]
     stands = (f"{', '.join(passed)} was not undone: it stands, and is not repeated.",) if passed else ()
+    unseen = tuple(
+        f"What {row.step} has published was not seen live."
+        for p, row in sorted(newest_rows(view.steps).items())
+        if p in standing and _failed_question(view, row) is not None
+    )
     note = f"Round {round_number} starts at {view.plan.steps[position].name}; history stays as it is."
     return replace(
         intent,
-        notes=(note, *stands, *warnings, *intent.notes),
-        is_safe=not warnings and not any(row.direction is Direction.COMPENSATION for row in view.stopped_undos),
+        notes=(note, *stands, *unseen, *warnings, *intent.notes),
+        is_safe=not (warnings or unseen or view.stopped_undos),
     )
 
 
 def _not_undone(view: RunView, row: StepRecord) -> Refusal:
     has_undo = view.plan.steps[row.position].compensation is not None
-    undo = f"`rerun_compensation` of {row.step} undoes it first."
+    has_row = view.companion(row, Direction.COMPENSATION) is not None
+    undo = f"`rerun_compensation` of {row.step} undoes it first." if has_row else "`rollback` undoes it first."
     return Refusal(
         why=f"{row.step} would run again, and may have happened: an attempt was cut off before it answered (R8)",
         remedy=undo if has_undo else "It cannot be undone: find out whether it happened, and enqueue a new run.",

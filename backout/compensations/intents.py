@@ -23,6 +23,7 @@ from backout.compensations.plan import RollbackPlan, plan_rollback
 from backout.compensations.requests import Refusal, Request, RunView, Verb
 from backout.compensations.resolving import decide_resolve
 from backout.compensations.returning import decide_continue, end_of_way_back, say_turn, tasks_left, undo_tasks
+from backout.compensations.rounds import is_in_doubt, newest_rows
 from backout.ledger.records import StepRecord
 from backout.pipelines.words import state_by_hand
 from backout.states import ACTIVE_RUN_STATES, Direction, RunState, StepState
@@ -99,6 +100,12 @@ def _rollback(view: RunView, request: Request) -> Intent | Refusal:
         if request.to_step not in names:
             return Refusal(why=f"the run has no step {request.to_step!r}", remedy=f"Its steps are: {', '.join(names)}.")
         to_position = view.plan.position_of(request.to_step)
+        stuck = _doubt_up_to(view, to_position)
+        if stuck is not None:
+            return Refusal(
+                why=f"{stuck.step} may have happened: attempt {stuck.attempt} was cut off before it answered (R8)",
+                remedy="Nobody could go on from there. `resolve` its review first, or roll back to a step before it.",
+            )
     plan = plan_rollback(view.plan, view.steps, to_position=to_position)
     started = [s for s in view.steps if s.direction is Direction.FORWARD and s.attempt > 0]
     if view.run.state.is_final and not plan.compensations:
@@ -115,6 +122,10 @@ def _rollback(view: RunView, request: Request) -> Intent | Refusal:
             "although it stays (R7).",
         )
     notes = [f"{line.contract.name} stays: {line.reason}." for line in plan.undos if line not in plan.compensations]
+    again = [
+        f"The undo of {row.step} may have been done before: it was cut off (R8)." for row in _undos_in_doubt(view, plan)
+    ]
+    notes += again
     if view.alive_until is not None:
         notes.append(f"The first undo waits until {view.alive_until:%H:%M:%S} UTC: an attempt may run until then (R5).")
     if to_position is not None:
@@ -129,8 +140,26 @@ def _rollback(view: RunView, request: Request) -> Intent | Refusal:
         leads_to=RunState.ROLLING_BACK if plan.compensations else _turned(view, plan, to_position),
         tasks=undo_tasks(view, plan),
         notes=tuple(notes),
-        is_safe=plan.blocked_by is None,
+        is_safe=plan.blocked_by is None and not again,
     )
+
+
+def _doubt_up_to(view: RunView, position: int) -> StepRecord | None:
+    """Return a step in doubt that a rollback to this position would leave in doubt, and that may not run again."""
+    rows = (row for row in newest_rows(view.steps).values() if row.position <= position and is_in_doubt(row))
+    return next((row for row in rows if not view.plan.steps[row.position].idempotent), None)
+
+
+def _undos_in_doubt(view: RunView, plan: RollbackPlan) -> list[StepRecord]:
+    """Return the undos of an earlier rollback that would run again, and that may have been done."""
+    places = {(line.forward.round, line.forward.position): line.contract.compensation for line in plan.compensations}
+    return [
+        undo
+        for undo in view.stopped_undos
+        if is_in_doubt(undo)
+        and (contract := places.get((undo.round, undo.position))) is not None
+        and not contract.idempotent
+    ]
 
 
 def _turned(view: RunView, plan: RollbackPlan, to_position: int | None) -> RunState:
@@ -164,10 +193,18 @@ def _rerun_compensation(view: RunView, step: str | None) -> Intent | Refusal:
             why=f"{run_is(view)}, and the compensation of {row.step} is {row.state}",
             remedy="It runs by itself when its turn comes; wait, or pause the run.",
         )
-    other = next((undo for undo in view.stopped_undos if undo.key != row.key), None)
+    if view.running:
+        return wait_for_attempt(view)
+    if is_in_doubt(row) and view.may_still_run(row):
+        return Refusal(
+            why=f"an attempt to undo {row.step} may still be running until {row.may_run_until:%H:%M:%S} UTC (R8)",
+            remedy="Ask again after that time.",
+        )
+    place = (row.round, row.position)
+    other = next((review for review in view.reviews if (review.round, review.position) != place), None)
     if view.is_rollback_open and other is not None:
         return Refusal(
-            why=f"the rollback has stopped at {other.step}",
+            why=f"the rollback has stopped at {other.step or 'a question about the whole run'}",
             remedy="Decide that first: `continue_rollback`, or `resolve` its review.",
         )
     if not view.is_rollback_open and not has_turned_back(view):
@@ -187,7 +224,7 @@ def _rerun(view: RunView, row: StepRecord) -> Intent:
             f"It succeeded before, at attempt {row.attempt}: make sure that undoing twice does no harm. "
             f"It has the same idempotency key again, {row.idempotency_key}.",
         )
-    elif row.state is StepState.IN_DOUBT and not is_idempotent:
+    elif is_in_doubt(row) and not is_idempotent:
         notes = (f"It may have been done: attempt {row.attempt} was cut off before it answered (R8).",)
     again = Reopen(row=row, state=StepState.PENDING)
     moves: tuple[Move, ...] = (

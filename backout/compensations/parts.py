@@ -77,6 +77,7 @@ def wait_for_attempt(view: RunView) -> Refusal:
     return Refusal(
         why=f"attempt {running.attempt} of {running.step} ({running.direction}) is running",
         remedy=f"{remedy}, and ask again (on the command line: --wait).",
+        is_busy=True,
     )
 
 

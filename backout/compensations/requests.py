@@ -86,6 +86,7 @@ class RunView:
         reviews: those that are open, oldest first.
         is_rollback_open: a rollback was started and has not come to its end, in whatever state the run is.
         alive_until: an attempt that was given up may still run until then (R5); `None`: none can.
+        now: aware, by the database's clock; `None`: nobody has looked.
     """
 
     plan: Plan
@@ -94,6 +95,11 @@ class RunView:
     reviews: tuple[ReviewRecord, ...]
     is_rollback_open: bool
     alive_until: datetime | None
+    now: datetime | None = None
+
+    def may_still_run(self, row: StepRecord) -> bool:
+        """Return whether an attempt of a row that was given up may still run."""
+        return row.may_run_until is not None and self.now is not None and row.may_run_until > self.now
 
     @cached_property
     def version(self) -> str:
@@ -119,12 +125,11 @@ class RunView:
 
     @cached_property
     def stopped_undos(self) -> tuple[StepRecord, ...]:
-        """What the way back stopped at: compensations and questions about steps that failed or are in doubt."""
+        """The undos that failed or are in doubt."""
         return tuple(
             step
             for step in self.steps
-            if step.direction in (Direction.COMPENSATION, Direction.RECONCILE)
-            and step.state in (StepState.FAILED, StepState.IN_DOUBT)
+            if step.direction is Direction.COMPENSATION and step.state in (StepState.FAILED, StepState.IN_DOUBT)
         )
 
     def find(self, key: StepKey) -> StepRecord | None:
@@ -148,10 +153,12 @@ class Refusal:
     Attributes:
         why: in words, without a full stop.
         remedy: what to do instead, a sentence.
+        is_busy: only because an attempt is running; when that has ended it may be asked again.
     """
 
     why: str
     remedy: str
+    is_busy: bool = False
 
 
 class TaskKind(StrEnum):

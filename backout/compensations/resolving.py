@@ -182,6 +182,11 @@ def _about_undo(view: RunView, review: ReviewRecord, row: StepRecord, decision: 
             forward = view.companion(row, Direction.FORWARD)
             moves = (Settle(row=row), *((MarkUndone(row=forward),) if forward is not None else ()))
             notes = (f"{row.step} is recorded as undone, because you say so.",)
+        case ReviewDecision.NOT_DONE if view.may_still_run(row):
+            return Refusal(
+                why=f"an attempt to undo {row.step} may still be running until {row.may_run_until:%H:%M:%S} UTC (R8)",
+                remedy="Ask again after that time.",
+            )
         case ReviewDecision.NOT_DONE:
             # One that was held is made ready when the way back is walked on.
             moves = () if row.state is StepState.PENDING else (Reopen(row=row, state=StepState.PENDING),)

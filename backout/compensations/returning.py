@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from backout.compensations.moves import Ask, Close, DecideReview, Drop, Intent, Move, MoveRun, Reopen, Settle, WalkBack
-from backout.compensations.parts import UNFINISHED, planned_question, planned_undo, run_is
+from backout.compensations.parts import UNFINISHED, has_turned_back, planned_question, planned_undo, run_is
 from backout.compensations.plan import RollbackPlan
 from backout.compensations.requests import PlannedTask, Refusal, RunView, Verb
+from backout.compensations.rounds import is_in_doubt
 from backout.compensations.way_back import is_something_left, say_rollback
 from backout.ledger.records import StepRecord
 from backout.states import Direction, RunState, StepState
@@ -37,7 +38,8 @@ def decide_continue(view: RunView) -> Intent | Refusal:
     if view.run.state is RunState.ROLLING_BACK:
         return Refusal(why="its rollback is under way", remedy="Wait; `backout runs watch` shows it.")
     is_unfinished = view.is_rollback_open and view.run.state in (RunState.PAUSED, RunState.IN_REVIEW)
-    if not is_unfinished and not (view.run.state is RunState.FAILED and view.stopped_undos):
+    is_partial = view.run.state is RunState.FAILED and has_turned_back(view) and bool(view.stopped_undos)
+    if not is_unfinished and not is_partial:
         return Refusal(
             why=f"{run_is(view)} and has no rollback that could go on",
             remedy="`rollback` starts one; `rerun_compensation` runs a single undo again.",
@@ -95,11 +97,14 @@ def _undos_after(view: RunView, moves: tuple[Move, ...]) -> list[StepRecord]:
 
 def _stopped(view: RunView) -> list[StepRecord]:
     """Return the rows at which the rollback stopped: undos, and questions whose undo is still to come."""
-    rows = [row for row in view.stopped_undos if row.direction is Direction.COMPENSATION]
+    rows = list(view.stopped_undos)
     for undo in view.steps:
         if undo.direction is not Direction.COMPENSATION or undo.state is not StepState.PENDING:
             continue
-        question = view.companion(undo, Direction.RECONCILE)
+        question, forward = view.companion(undo, Direction.RECONCILE), view.companion(undo, Direction.FORWARD)
+        if forward is not None and forward.state in (StepState.SUCCEEDED, StepState.UNDONE):
+            # Whatever it was asked before: it has happened, a person may have said so, and is undone.
+            continue
         is_asked_again = question is not None and (question.state is StepState.FAILED or _is_unknown(question))
         if question is not None and is_asked_again:
             rows.append(question)
@@ -116,11 +121,11 @@ def _again(view: RunView, row: StepRecord) -> Move | Refusal:
         forward = view.companion(row, Direction.FORWARD)
         return Ask(key=row.key, row=forward if forward is not None else row)
     contract = view.plan.steps[row.position].compensation
-    if row.state is StepState.IN_DOUBT and not (contract is not None and contract.idempotent):
+    then = "`resolve` its review with `done` or `not_done`" if view.reviews else "`rerun_compensation` if it was not"
+    if is_in_doubt(row) and not (contract is not None and contract.idempotent):
         return Refusal(
             why=f"the undo of {row.step} may have been done: attempt {row.attempt} was cut off before it answered (R8)",
-            remedy=f"Find out whether it was (idempotency key {row.idempotency_key}), then `resolve` its review with "
-            "`done` or `not_done`.",
+            remedy=f"Find out whether it was (idempotency key {row.idempotency_key}), then {then}.",
         )
     return Reopen(row=row, state=StepState.PENDING)
 

@@ -78,7 +78,6 @@ def passed_positions(steps: Sequence[StepRecord]) -> frozenset[int]:
         position
         for position, row in rows.items()
         if row.state in (StepState.FAILED, StepState.SKIPPED)
-        and not is_closed(row)
         and not is_undone(row, steps)
         and any(later > position and other.round >= row.round for later, other in rows.items())
     )
@@ -114,11 +113,20 @@ def key_in_round(plan: Plan, steps: Sequence[StepRecord], run_id: RunId, positio
 
     A new one where an earlier round's effect was undone; the same where it may still exist.
     """
-    rows = sorted(
-        (step for step in steps if step.direction is Direction.FORWARD and step.position == position),
-        key=lambda step: step.round,
-    )
-    if rows and may_have_happened(rows[-1]) and not is_undone(rows[-1], steps):
-        return rows[-1].idempotency_key
+    existing = existing_effect(steps, position)
+    if existing is not None:
+        return existing.idempotency_key
+    rows = _rows_at(steps, position)
     first = rows[0].idempotency_key if rows else f"{run_id}:{plan.steps[position].name}"
     return first if round_number == 1 else f"{first}:{round_number}"
+
+
+def existing_effect(steps: Sequence[StepRecord], position: int) -> StepRecord | None:
+    """Return the last row of a step whose effect exists or may exist; a later one may never have been called."""
+    rows = (row for row in reversed(_rows_at(steps, position)) if may_have_happened(row) and not is_undone(row, steps))
+    return next(rows, None)
+
+
+def _rows_at(steps: Sequence[StepRecord], position: int) -> list[StepRecord]:
+    rows = (step for step in steps if step.direction is Direction.FORWARD and step.position == position)
+    return sorted(rows, key=lambda step: step.round)

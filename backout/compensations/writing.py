@@ -135,13 +135,15 @@ def _end_row(pen: _Pen, move: Hold | Hasten | Close | Drop | Settle | MarkUndone
             pen.require(transitions.close_step(connection, row, **pen.by), f"{row.step} {row.state}")
         case Drop(row=row):
             pen.require(transitions.drop_compensation(connection, row.key, **pen.by), f"{row.step} {row.state}")
+            transitions.free_key(connection, row.key)
         case Settle(row=row, output=output):
             held = _key_to_hold(pen, row)
             is_written = transitions.settle_step(connection, row, output=output, exclusive_key=held, **pen.by)
             pen.require(is_written, f"{row.step} {row.state}")
         case MarkUndone(row=row):
-            # False for a step that failed: it keeps its state, and its compensation's row tells.
-            transitions.undo_step(connection, row.key, actor=pen.actor)
+            # One that failed keeps its state, and its compensation's row tells; its key is free all the same.
+            if not transitions.undo_step(connection, row.key, actor=pen.actor):
+                transitions.free_key(connection, row.key)
         case _ as never:
             assert_never(never)
 
@@ -208,17 +210,21 @@ def _ask(pen: _Pen, move: Ask) -> None:
     """Ask a question again; on the way back it waits for its turn, and its place is its undo's."""
     is_back, task_id = pen.view.is_rollback_open, new_task_id()
     earlier = pen.view.find(move.key)
+    # Asked while the attempt may still run, it could say "not done" a moment before it is (R8).
+    is_about_doubt = not is_back and move.key.direction is Direction.RECONCILE
+    wait_until = pen.view.alive_until if is_about_doubt else None
     question = transitions.NewQuestion(
         key=move.key,
         step=move.row.step,
-        state=StepState.PENDING if is_back else StepState.READY,
+        state=StepState.PENDING if is_back else StepState.READY if wait_until is None else StepState.WAITING,
+        wait_until=wait_until,
         start_order=earlier.start_order if earlier is not None else move.row.start_order,
         idempotency_key=move.row.idempotency_key,
         task_id=task_id,
         reason=pen.reason,
     )
     transitions.ask_question(pen.connection, question, resend_seconds=pen.settings.resend_seconds, actor=pen.actor)
-    if not is_back:
+    if not is_back and wait_until is None:
         pen.send(move.key, task_id)
 
 

@@ -119,6 +119,7 @@ def undo_answered(
             replace(attempt.claim.key, direction=Direction.COMPENSATION),
             reason="its reconcile function found that the step had not happened",
         )
+        transitions.free_key(connection, attempt.claim.key)
     return walk_on(connection, runtime, attempt)
 
 

@@ -124,7 +124,9 @@ def _end_compensation(connection: LedgerConnection, attempt: Attempt, outcome: S
         case Succeeded(output=output):
             if not transitions.succeed_compensation(connection, claim, output=output, operator_state=state):
                 return False
-            transitions.undo_step(connection, claim.key)
+            if not transitions.undo_step(connection, claim.key):
+                # It failed or was cut off, and keeps that state; its key is free all the same.
+                transitions.free_key(connection, claim.key)
             return True
         case Skipped(reason=reason):
             return transitions.skip_compensation(connection, claim, reason=reason, operator_state=state)

@@ -214,3 +214,14 @@ def test_the_outputs_of_both_directions_are_apart(ledger: Ledger, run_id: RunId)
     assert read_step(ledger, forward).output is None
     assert succeed(ledger, claim_of(forward), output="charge", next_name="next")
     assert read_step(ledger, undoing.key).output == "refund"
+
+
+def test_step_in_doubt_that_was_undone_lets_its_own_key_go(ledger: Ledger) -> None:
+    """Whatever the step's row says: another run that waits for the key may have it."""
+    with ledger.transaction() as connection:
+        run_id = put_run(connection, state=RunState.ROLLING_BACK)
+        put_step(connection, key_of(run_id, 0), state=StepState.IN_DOUBT, exclusive_key="shop.charge:form-8812")
+    with ledger.transaction() as connection:
+        assert not transitions.undo_step(connection, key_of(run_id, 0))
+        transitions.free_key(connection, key_of(run_id, 0, Direction.COMPENSATION))
+    assert read_step(ledger, key_of(run_id, 0)).exclusive_key is None

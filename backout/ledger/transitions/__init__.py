@@ -50,6 +50,7 @@ from backout.ledger.transitions.questions import (
 from backout.ledger.transitions.reviews import assign_review, resolve_review
 from backout.ledger.transitions.rollback import (
     NewCompensation,
+    free_key,
     plan_again,
     plan_compensation,
     ready_step,
@@ -91,6 +92,7 @@ __all__ = [
     "extend_claim",
     "fail_step",
     "finish_rollback",
+    "free_key",
     "hasten_retry",
     "hold_step",
     "mark_resent",

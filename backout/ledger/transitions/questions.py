@@ -227,7 +227,7 @@ def clear_doubt(
 _DROP: Final = Change(
     guard=update(step)
     .where(key_is(), one_of(step.c.state, sources("drop_compensation")))
-    .values(ended(StepState.SKIPPED)),
+    .values({**ended(StepState.SKIPPED), "error": null()}),
     returning=MATCHED,
     rows=(step_entry(Event.STEP_SKIPPED, reason=bind(entry.c.reason), attempt=null()),),
 )
