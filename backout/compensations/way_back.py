@@ -127,6 +127,7 @@ def walk_back(
     links: int,
     parent_id: TaskId | None = None,
     actor: str = ENGINE,
+    reason: str | None = None,
 ) -> WalkedOn:
     """Make the next of the way back ready, or close the rollback; needs the transaction of what came before it.
 
@@ -138,12 +139,13 @@ def walk_back(
         links: the most for one chain.
         parent_id: the task that causes it.
         actor: who causes it.
+        reason: why, where a person does.
     """
     waiting = queries.next_undos(connection, run_id, limit=links)
     if not waiting:
-        return WalkedOn(outcome=finish_way_back(connection, plan, run_id, actor=actor))
+        return WalkedOn(outcome=finish_way_back(connection, plan, run_id, actor=actor, reason=reason))
     if waiting[0].state is StepState.PENDING:
-        transitions.ready_step(connection, waiting[0].key, resend_seconds=resend_seconds, actor=actor)
+        transitions.ready_step(connection, waiting[0].key, resend_seconds=resend_seconds, actor=actor, reason=reason)
     rows = [(step.key, step.task_id, step.attempt) for step in waiting]
     if waiting[0].state is StepState.WAITING:
         # It waits for an attempt that may still run (R5); the sweeper sends it.
@@ -152,7 +154,9 @@ def walk_back(
     return WalkedOn(following=waiting[0].step, messages=messages)
 
 
-def finish_way_back(connection: LedgerConnection, plan: Plan, run_id: RunId, *, actor: str = ENGINE) -> RollbackOutcome:
+def finish_way_back(
+    connection: LedgerConnection, plan: Plan, run_id: RunId, *, actor: str = ENGINE, reason: str | None = None
+) -> RollbackOutcome:
     """Close a rollback that has nothing left to run; needs the transaction of what came before it."""
     steps = queries.list_steps(connection, run_id)
     run = queries.find_run(connection, run_id)
@@ -169,6 +173,7 @@ def finish_way_back(connection: LedgerConnection, plan: Plan, run_id: RunId, *, 
         outcome=outcome,
         is_to_step=left is not None,
         actor=actor,
+        reason=reason,
     )
     return outcome
 

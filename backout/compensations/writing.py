@@ -259,7 +259,7 @@ def _move_run(pen: _Pen, move: MoveRun | ResumeRun | TurnRunBack | SucceedRun | 
                 run.id,
                 resend_seconds=pen.settings.resend_seconds,
                 links=pen.settings.chain_links,
-                actor=pen.actor,
+                **pen.by,
             )
             pen.compensations = walked.messages
         case DecideReview(review_id=review_id, decision=decision):
@@ -289,7 +289,7 @@ def _turn_back(pen: _Pen, move: TurnRunBack) -> None:
     rows = rows_of_way_back(move.plan, steps, run.id, pen.view.alive_until)
     record_way_back(connection, rows, resend_seconds=resend, actor=pen.actor)
     if all(row.state.is_finished for row in rows):
-        finish_way_back(connection, pen.view.plan, run.id, actor=pen.actor)
+        finish_way_back(connection, pen.view.plan, run.id, **pen.by)
     elif pen.view.alive_until is None:
         links = pen.settings.chain_links
         pen.compensations = remaining_chain(connection, pen.view.plan, run.id, links, parent_id=None)

@@ -193,7 +193,7 @@ WALKS: Final = {
         columns=_FINISHED - {"finished_at"},
         event=Event.ROLLBACK_FINISHED,
         reason=None,
-        detail={"outcome": "complete"},
+        detail={"outcome": "complete", "state": "paused"},
     ),
     "finish_rollback, to a step, partial": Walk(
         arrow="finish_rollback",

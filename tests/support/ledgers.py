@@ -25,6 +25,8 @@ on_postgresql: Final = pytest.mark.parametrize("ledger", ["postgresql"], indirec
 on_mariadb: Final = pytest.mark.parametrize("ledger", ["mariadb"], indirect=True)
 on_servers: Final = pytest.mark.parametrize("ledger", ["postgresql", "mariadb"], indirect=True)
 on_each_stack: Final = pytest.mark.parametrize("stack", DATABASES, indirect=True)
+on_postgres_stack: Final = pytest.mark.parametrize("stack", ["postgresql"], indirect=True)
+on_sqlite_stack: Final = pytest.mark.parametrize("stack", ["sqlite"], indirect=True)
 on_sqlite: Final = pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
 
 RESEND_SECONDS: Final = 60.0

@@ -223,6 +223,7 @@ def finish_rollback(
     outcome: RollbackOutcome,
     is_to_step: bool = False,
     actor: str = ENGINE,
+    reason: str | None = None,
 ) -> bool:
     """Close the run after its last compensation: rolled back, or failed where something could not be undone.
 
@@ -240,6 +241,7 @@ def finish_rollback(
         state=state.value,
         rollback_outcome=outcome.value,
         actor=actor,
+        reason=reason,
         detail={"outcome": outcome.value, **({"state": state.value} if state is RunState.PAUSED else {})},
     )
 

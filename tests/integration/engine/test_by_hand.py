@@ -20,7 +20,7 @@ from backout import (
 from backout.events import Event
 from backout.jsontext import JsonValue
 from tests.support.apps import pipelines
-from tests.support.ledgers import on_each_stack
+from tests.support.ledgers import on_each_stack, on_postgres_stack
 from tests.support.stack import COMPENSATION, Stack
 from tests.support.waiting import wait_until
 
@@ -90,6 +90,7 @@ def test_rollback_to_a_step_leaves_the_run_paused_there(stack: Stack) -> None:
     assert stack.world.calls(handle.id) == [*forward, "undo parcel", "undo money", "money", "parcel"]
 
 
+@on_postgres_stack
 def test_restart_repeats_nothing_that_was_kept(stack: Stack) -> None:
     """A note that stays by contract is not written again; what only reads is read again."""
     handle, _ = stack.run(pipelines.KEEPING, {"parcel": ["fail:no courier", "ok"]})
@@ -101,6 +102,7 @@ def test_restart_repeats_nothing_that_was_kept(stack: Stack) -> None:
     assert stack.world.calls(handle.id).count("look") == 2
 
 
+@on_postgres_stack
 def test_restart_begins_at_the_first_step_that_was_undone(stack: Stack) -> None:
     """Also where the step that failed is kept by contract: what comes before it was taken back, and runs again."""
     handle, run = stack.run(pipelines.KEPT_LAST, {"note_choosy": ["fail:no ink"]})
@@ -135,6 +137,7 @@ def test_halted_rollback_goes_on_after_its_compensation_runs_again(stack: Stack)
     assert not run.requires_human_review
 
 
+@on_postgres_stack
 def test_one_compensation_runs_again_after_everything_was_undone(stack: Stack) -> None:
     """R6: a compensation that succeeded runs again only because a person asks, and only that one."""
     handle, _ = stack.run(pipelines.ORDER, {"parcel": ["fail:no courier"]})
@@ -156,6 +159,7 @@ def test_one_compensation_runs_again_after_everything_was_undone(stack: Stack) -
         (ReviewDecision.ACCEPT, RunState.FAILED, ["goods", "money_once"]),
     ],
 )
+@on_postgres_stack
 def test_person_decides_about_a_step_in_doubt(
     stack: Stack, decision: ReviewDecision, ends: RunState, calls: list[str]
 ) -> None:
@@ -174,6 +178,7 @@ def test_person_decides_about_a_step_in_doubt(
     assert not run.requires_human_review
 
 
+@on_postgres_stack
 def test_output_that_does_not_fit_is_refused(stack: Stack) -> None:
     """What a person gives as output is checked like what the step returns; nothing is written."""
     handle, _ = stack.run(pipelines.ONCE, {"money_once": ["die", "ok"]})
@@ -184,6 +189,7 @@ def test_output_that_does_not_fit_is_refused(stack: Stack) -> None:
     assert handle.entries() == before
 
 
+@on_postgres_stack
 def test_paused_run_starts_nothing_and_goes_on_when_resumed(stack: Stack) -> None:
     """An attempt that runs goes on; what would follow waits, also when its message comes."""
     handle = stack.start(pipelines.ORDER, {"money": ["hold:middle"]})
@@ -202,6 +208,7 @@ def test_paused_run_starts_nothing_and_goes_on_when_resumed(stack: Stack) -> Non
     assert stack.world.calls(handle.id) == ["goods", "money", "parcel"]
 
 
+@on_postgres_stack
 def test_failure_in_a_paused_run_waits_too(stack: Stack) -> None:
     """A step that fails for good while its run is paused starts no rollback; resumed, it is tried again."""
     handle = stack.start(pipelines.LOSING, {"money_lost": ["hold:never", "ok"]})
@@ -215,6 +222,7 @@ def test_failure_in_a_paused_run_waits_too(stack: Stack) -> None:
     assert stack.world.calls(handle.id) == ["goods", "money_lost", "money_lost"]
 
 
+@on_postgres_stack
 def test_doubt_in_a_paused_run_is_asked_about_when_it_is_resumed(stack: Stack) -> None:
     """R8 holds while a run is paused: nothing runs again before its reconcile function was asked."""
     handle = stack.start(pipelines.SLOW, {"money_slow": ["hold:not yet", "ok"]})
@@ -227,6 +235,7 @@ def test_doubt_in_a_paused_run_is_asked_about_when_it_is_resumed(stack: Stack) -
     assert stack.world.calls(handle.id) == ["goods", "money_slow"]
 
 
+@on_postgres_stack
 def test_paused_run_is_cancelled_with_a_rollback(stack: Stack) -> None:
     """What has not started never does, and what was done is undone."""
     handle = stack.start(pipelines.ORDER, {"money": ["hold:before the parcel"]})
@@ -240,6 +249,7 @@ def test_paused_run_is_cancelled_with_a_rollback(stack: Stack) -> None:
     assert stack.states(handle)["parcel"] == "skipped"
 
 
+@on_postgres_stack
 def test_cancelled_run_is_left_as_it_is_and_can_be_resumed(stack: Stack) -> None:
     """Nothing runs after a cancellation; what was done stays, and a person may change their mind."""
     handle = stack.start(pipelines.HOURS, {"hours": ["error", "ok"]})
@@ -251,6 +261,7 @@ def test_cancelled_run_is_left_as_it_is_and_can_be_resumed(stack: Stack) -> None
     assert stack.world.calls(handle.id) == ["hours", "hours"]
 
 
+@on_postgres_stack
 def test_scheduled_retry_is_made_now(stack: Stack) -> None:
     """Whoever knows that the provider is back does not wait for an hour."""
     handle = stack.start(pipelines.HOURS, {"hours": ["error", "ok"]})
@@ -259,6 +270,7 @@ def test_scheduled_retry_is_made_now(stack: Stack) -> None:
     assert stack.settle(handle).state is RunState.SUCCEEDED
 
 
+@on_postgres_stack
 def test_step_is_skipped(stack: Stack) -> None:
     """The run goes on without the step; a later rollback still undoes what it may have done."""
     handle, _ = stack.run(pipelines.REVIEWING, {"money_review": ["fail:no account"]})
@@ -271,6 +283,7 @@ def test_step_is_skipped(stack: Stack) -> None:
     assert stack.world.calls(handle.id) == ["goods", "money_review", "undo money_review", "undo goods"]
 
 
+@on_postgres_stack
 def test_no_rollback_passes_an_irreversible_step_without_a_word(stack: Stack) -> None:
     """R7: only with a reason; then the others are undone, and the record says that it is not all."""
     handle, run = stack.run(pipelines.IRREVERSIBLE, {"parcel": ["fail:no courier"]})
@@ -283,6 +296,7 @@ def test_no_rollback_passes_an_irreversible_step_without_a_word(stack: Stack) ->
     assert stack.states(handle) == {"goods": "undone", "letter": "succeeded", "parcel": "failed"}
 
 
+@on_postgres_stack
 def test_second_operator_is_told(stack: Stack) -> None:
     """R13: of two who have seen the same, one wins, and the other is told what changed, and by whom."""
     handle, _ = stack.run(pipelines.PARKING, {"money_park": ["fail:no account", "ok"]})
@@ -296,6 +310,7 @@ def test_second_operator_is_told(stack: Stack) -> None:
     assert stack.world.calls(handle.id).count("money_park") == 2
 
 
+@on_postgres_stack
 def test_next_safe_actions_say_what_may_have_happened(stack: Stack) -> None:
     """The words name the step, the attempt that was cut off, and the key to ask the provider for."""
     handle, _ = stack.run(pipelines.ONCE, {"money_once": ["die", "ok"]})
@@ -311,6 +326,7 @@ def test_next_safe_actions_say_what_may_have_happened(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("word", ["doubt", "ask:confirmation_missing", "ask:may_have_duplicated"])
+@on_postgres_stack
 def test_step_that_does_not_know_whether_it_happened_is_in_doubt(stack: Stack, word: str) -> None:
     """R8: a request without an answer is no failure that a retry mends; only what a person knows lets it run again."""
     handle, run = stack.run(pipelines.ONCE, {"money_once": [word, "ok"]})
@@ -321,6 +337,7 @@ def test_step_that_does_not_know_whether_it_happened_is_in_doubt(stack: Stack, w
     assert stack.world.calls(handle.id) == ["goods", "money_once"]
 
 
+@on_postgres_stack
 def test_step_in_doubt_is_asked_about_and_not_repeated(stack: Stack) -> None:
     """The step says that no answer came; its reconcile function finds the effect, and the run goes on."""
     handle, run = stack.run(pipelines.ASKED, {"money_asked": ["doubt"]})

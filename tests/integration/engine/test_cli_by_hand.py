@@ -13,6 +13,7 @@ import pytest
 
 from backout import Pipeline, RunHandle
 from tests.support.apps import pipelines
+from tests.support.ledgers import on_sqlite_stack
 from tests.support.stack import COMPENSATION, SHOP, Stack
 from tests.support.waiting import wait_until
 from tests.support.worker import ROOT
@@ -25,7 +26,8 @@ Operate = Callable[..., str]
 def operate(stack: Stack) -> Operate:
     """Call a command and return what it says: with nothing but the ledger's URL, or with the app that sends at once.
 
-    The one on SQLite, the other on PostgreSQL: what is recorded is compared on each database elsewhere.
+    The one on SQLite, the other on PostgreSQL: what is recorded is compared on each database elsewhere, and most is
+    tried with the ledger alone.
     """
     is_recording = stack.ledger_url.startswith("sqlite")
     given = ["--database", stack.ledger_url] if is_recording else ["--app", SHOP]
@@ -133,6 +135,7 @@ def brought_to(stack: Stack, handle: RunHandle, state: str) -> None:
         ),
     ],
 )
+@on_sqlite_stack
 def test_broken_run_is_brought_to_its_right_end(
     stack: Stack,
     operate: Operate,
