@@ -259,7 +259,8 @@ def _move_run(pen: _Pen, move: MoveRun | ResumeRun | TurnRunBack | SucceedRun | 
                 run.id,
                 resend_seconds=pen.settings.resend_seconds,
                 links=pen.settings.chain_links,
-                **pen.by,
+                actor=pen.actor,
+                reason=pen.reason,
             )
             pen.compensations = walked.messages
         case DecideReview(review_id=review_id, decision=decision):

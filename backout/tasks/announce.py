@@ -20,6 +20,7 @@ from backout.ledger.records import Claim, EntryRecord, StepKey
 from backout.ledger.session import Ledger, LedgerConnection
 from backout.signals import has_receivers, send_signals
 from backout.tasks.broker import RETRY_POLICY
+from backout.tasks.dispatch import is_broker_taking
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +106,7 @@ class Announcer:
         events = [event for one in followed for event in read_lifecycle(one.entry, pipeline=one.pipeline)]
         for event in events:
             send_signals(event)
-        if events and self._sends_events():
+        if events and self._sends_events() and is_broker_taking():
             self._send_events(events)
 
     def _sends_events(self) -> bool:

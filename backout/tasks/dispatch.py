@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from celery import Celery
 from kombu import Connection, Producer
@@ -15,6 +15,17 @@ from backout.pipelines.message import StepMessage
 from backout.tasks.broker import RETRY_POLICY, Transport
 
 logger = logging.getLogger(__name__)
+
+_is_taking: Final = [True]
+"""Whether the broker took the last message of this process."""
+
+
+def is_broker_taking() -> bool:
+    """Return whether the broker took the last message that this process sent; True before the first one.
+
+    What is only news is not sent to a broker that does not take what matters: each try may last as long again.
+    """
+    return _is_taking[0]
 
 
 def send_step(app: Celery, message: StepMessage) -> bool:
@@ -44,6 +55,7 @@ def send_compensations(app: Celery, messages: Sequence[StepMessage]) -> bool:
 
 
 def _send(app: Celery, publish: Callable[[dict[str, Any]], None], message: StepMessage) -> bool:
+    _is_taking[0] = False
     try:
         with app.producer_or_acquire() as producer:
             _publish(producer, publish)
@@ -64,6 +76,7 @@ def _send(app: Celery, publish: Callable[[dict[str, Any]], None], message: StepM
             message.key.run_id,
         )
         return False
+    _is_taking[0] = True
     return True
 
 
