@@ -253,6 +253,7 @@ class TestOtherEntries:
 
 
 FACTS: dict[str, Callable[[Connection, Claim], object]] = {
+    "free_key": lambda connection, claim: transitions.free_key(connection, claim.key),
     "record_external_id": lambda connection, claimed: transitions.record_external_id(
         connection, claimed, name="charge", value="ch-1"
     ),

@@ -43,6 +43,7 @@ OF_OTHERS = {
 
 FACTS = {
     "extend_claim",
+    "free_key",
     "hasten_retry",
     "mark_resent",
     "postpone_step",

@@ -21,6 +21,7 @@ from backout.ledger.transitions.by_hand import (
 from backout.ledger.transitions.claims import claim_step, doubt_step, hold_step, release_claim, release_uncalled
 from backout.ledger.transitions.facts import (
     extend_claim,
+    free_key,
     hasten_retry,
     mark_resent,
     postpone_step,
@@ -50,7 +51,6 @@ from backout.ledger.transitions.questions import (
 from backout.ledger.transitions.reviews import assign_review, resolve_review
 from backout.ledger.transitions.rollback import (
     NewCompensation,
-    free_key,
     plan_again,
     plan_compensation,
     ready_step,

@@ -253,3 +253,14 @@ def hasten_retry(connection: Connection, key: StepKey, *, reason: str, actor: st
         False when none is scheduled for later: nothing was written.
     """
     return apply(connection, _HASTEN, {**key_parameters(key), "b_actor": actor, "b_reason": reason}) is not None
+
+
+_FREE_KEY: Final = update(step).where(key_is(), step.c.exclusive_key.is_not(None)).values(exclusive_key=null())
+
+
+def free_key(connection: Connection, compensated: StepKey) -> None:
+    """Let another run have the idempotency key of a step in doubt that was undone, or that had not happened.
+
+    Needs the transaction in which that is recorded.
+    """
+    connection.execute(_FREE_KEY, {**key_parameters(compensated), "b_direction": Direction.FORWARD.value})

@@ -230,17 +230,6 @@ def undo_step(connection: Connection, compensated: StepKey, *, actor: str = ENGI
     return apply(connection, _UNDO, {**forward, "b_actor": actor}) is not None
 
 
-_FREE_KEY: Final = update(step).where(key_is(), step.c.exclusive_key.is_not(None)).values(exclusive_key=null())
-
-
-def free_key(connection: Connection, compensated: StepKey) -> None:
-    """Let another run have the idempotency key of a step in doubt that was undone, or that had not happened.
-
-    Needs the transaction in which that is recorded.
-    """
-    connection.execute(_FREE_KEY, {**key_parameters(compensated), "b_direction": Direction.FORWARD.value})
-
-
 def ready_step(
     connection: Connection,
     key: StepKey,
