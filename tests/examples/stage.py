@@ -10,11 +10,10 @@ import pytest
 from backout import Pipeline, ReviewRecord, RunHandle, RunRecord
 from backout.testing.servers import Broker
 from examples.recovery.providers import BOOKS, books
-from tests.support.ledgers import ENGINE_DATABASES
 from tests.support.stack import Stack
 
 APP = "tests.examples.app"
-on_each_database = pytest.mark.parametrize("stage", ENGINE_DATABASES, indirect=True)
+on_postgres = pytest.mark.parametrize("stage", ["postgresql"], indirect=True)
 
 
 class Stage(Stack):

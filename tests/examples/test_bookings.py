@@ -7,7 +7,7 @@ import pytest
 from backout import RunState
 from examples.recovery.bookings import Wish, book_slot
 from examples.recovery.providers import Fault, all_deeds, calendar, mailer, set_fault
-from tests.examples.stage import Stage, on_each_database
+from tests.examples.stage import Stage, on_postgres
 
 WISH = Wish(customer="c-1", email="ada@example.com", slot="Monday 9:00")
 
@@ -65,7 +65,7 @@ def test_taken_slot_is_not_booked(stage: Stage) -> None:
     assert len(all_deeds()) == 1
 
 
-@on_each_database
+@on_postgres
 def test_form_that_is_sent_twice_books_once(stage: Stage) -> None:
     """R9: the second click gets the first one's run."""
     first = stage.submit(book_slot, WISH, event="form-8812")

@@ -6,7 +6,7 @@ import backout
 from backout import RunState, Verb
 from examples.recovery.leads import Company, Contact, register_lead
 from examples.recovery.providers import Fault, crm, enricher, mend, set_fault
-from tests.examples.stage import Stage, on_each_database
+from tests.examples.stage import Stage, on_postgres
 
 CONTACT = Contact(email="ada@analytical.example")
 
@@ -18,7 +18,7 @@ def test_lead_is_enriched(stage: Stage) -> None:
     assert handle.output == Company(lead_id=run.external_ids["lead"], company="Analytical")
 
 
-@on_each_database
+@on_postgres
 def test_lead_is_kept_and_enriched_later_without_a_second_one(stage: Stage) -> None:
     """The provider is down: the run waits, says so, and goes on from the lead that there is."""
     set_fault("enricher.look_up", Fault.DOWN)

@@ -10,7 +10,7 @@ from backout.jsontext import JsonValue
 from backout.pipelines.warnings import find_warnings
 from examples.recovery.payouts import Payout, pay_out
 from examples.recovery.providers import Fault, accounts, bank, mend, set_fault
-from tests.examples.stage import Stage, on_each_database
+from tests.examples.stage import Stage, on_postgres
 
 PAYOUT = Payout(seller="s-1", account="DE02", cents=12_500)
 
@@ -27,7 +27,7 @@ def test_seller_is_paid_and_the_payout_booked(stage: Stage) -> None:
     assert [paid.facts["cents"] for paid in bank.standing("pay")] == ["12500"]
 
 
-@on_each_database
+@on_postgres
 def test_nothing_is_undone_when_a_later_step_fails(stage: Stage) -> None:
     """R7: the run stops and asks; booked again, it comes to its end, and the seller is paid once."""
     set_fault("accounts.book", Fault.DOWN)

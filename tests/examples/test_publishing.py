@@ -6,7 +6,7 @@ import backout
 from backout import Direction, ReviewReason, RunState
 from examples.recovery.providers import Fault, mend, set_fault, site
 from examples.recovery.publishing import Article, publish_article
-from tests.examples.stage import Stage, on_each_database
+from tests.examples.stage import Stage, on_postgres
 
 ARTICLE = Article(slug="hello", text="Hello.")
 
@@ -27,7 +27,7 @@ def test_site_is_looked_at_until_the_article_is_live(stage: Stage) -> None:
     assert len(site.standing("put_live")) == 1
 
 
-@on_each_database
+@on_postgres
 def test_article_that_is_not_seen_live_is_in_review_until_it_is(stage: Stage) -> None:
     """Nothing is undone or repeated; somebody looks, and says that it is live."""
     set_fault("site.look", Fault.STALE)

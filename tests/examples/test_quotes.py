@@ -5,7 +5,7 @@ from __future__ import annotations
 from backout import RunState
 from examples.recovery.providers import Fault, all_deeds, set_fault
 from examples.recovery.quotes import Quote, Request, quote_price
-from tests.examples.stage import Stage, on_each_database
+from tests.examples.stage import Stage, on_postgres
 
 REQUEST = Request(customer="c-1", currency="USD", euros=100)
 
@@ -18,7 +18,7 @@ def test_quote_is_written(stage: Stage) -> None:
     assert handle.customer_message == "Your quote is ready."
 
 
-@on_each_database
+@on_postgres
 def test_rate_that_times_out_is_read_again(stage: Stage) -> None:
     """Two time-outs cost two attempts and nothing else."""
     set_fault("rates.read", Fault.TIMES_OUT, times=2)
