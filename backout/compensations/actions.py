@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from backout.compensations.intents import decide
-from backout.compensations.moves import Intent, Settle
+from backout.compensations.moves import Intent, Move, Settle, SucceedRun
 from backout.compensations.requests import PlannedTask, Refusal, Request, ReviewDecision, RunView, Verb
 from backout.compensations.writing import Written, write
 from backout.errors import ActionRefused, StateChanged, UnknownRun
@@ -244,7 +244,7 @@ def _checked(view: RunView, request: Request) -> Intent | Refusal:
             why=f"the output does not fit what {settled.row.step} returns: {error}",
             remedy="Give what the step would have returned, as JSON.",
         )
-    return _with_output(intent, settled, checked)
+    return _with_output(view, intent, settled, checked)
 
 
 def _needs_output(move: Settle) -> bool:
@@ -253,9 +253,15 @@ def _needs_output(move: Settle) -> bool:
     )
 
 
-def _with_output(intent: Intent, settled: Settle, output: JsonValue) -> Intent:
+def _with_output(view: RunView, intent: Intent, settled: Settle, output: JsonValue) -> Intent:
     stored: Any = output
     if settled.row.direction is Direction.RECONCILE:
         stored = {"answer": "done", "output": output}
-    moves = tuple(replace(move, output=stored) if move is settled else move for move in intent.moves)
-    return replace(intent, moves=moves)
+    is_last = settled.row.direction is Direction.FORWARD and settled.row.position == len(view.plan.steps) - 1
+
+    def checked(move: Move) -> Move:
+        if move is settled:
+            return replace(settled, output=stored)
+        return replace(move, output=output) if is_last and isinstance(move, SucceedRun) else move
+
+    return replace(intent, moves=tuple(map(checked, intent.moves)))

@@ -284,7 +284,8 @@ def start_after(
     )
     moves: tuple[Move, ...] = (resumed, *decide_reviews(view, verb))
     if position is None:
-        stored = output if is_settled else _output_of_last(view)
+        is_last = row.position == len(plan.steps) - 1
+        stored = output if is_settled and is_last else _output_of_last(view)
         closing = SucceedRun(operator_state=state_when_done(last_done, failed), output=stored)
         return Intent(moves=(*moves, closing), leads_to=RunState.SUCCEEDED)
     return _started(view, moves, position, row.round, start_order=row.start_order + 1)

@@ -37,7 +37,7 @@ def open_review(
         more: evidence that only the caller has.
 
     Returns:
-        False when the run is neither running nor rolling back: nothing was written.
+        False when the run is neither under way nor paused: nothing was written.
     """
     contract = plan.steps[key.position]
     run = queries.find_run(connection, key.run_id)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from backout.compensations.rounds import key_in_round, next_position
+from backout.compensations.rounds import key_in_round, newest_rows, next_position
 from backout.identifiers import RunId
 from backout.ledger.records import StepRecord
 from backout.pipelines.contract import OnCompensationFailure, OnFailure, Plan, StepContract
@@ -145,7 +145,9 @@ def _onward(situation: Situation, last_done: StepContract | None, failed: StepCo
     plan, history = situation.plan, situation.history
     position = next_position(plan, history, after=situation.position)
     if position is None:
-        return Way(following=None, operator_state=state_when_done(last_done, failed))
+        last = len(plan.steps) - 1
+        standing = newest_rows(history).get(last) if situation.position < last else None
+        return Way(following=None, operator_state=state_when_done(last_done, failed), standing=standing)
     return Way(
         following=plan.steps[position],
         position=position,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from backout.ledger.records import StepRecord
 from backout.pipelines.contract import StepContract
 from backout.states import ReviewReason
 from backout.tasks.outcome import Answered, ErrorFacts, Failed, RetryLater, Skipped, Succeeded
@@ -17,6 +18,8 @@ class Way:
         following: the next step; `None` at the end of the run.
         position: of the next step.
         key: its idempotency key; empty where it is asked first.
+        standing: at the end of the run, the last step's row of an earlier round, whose output is the run's; `None`: the
+            run ends with its last step.
         verifies: first it is asked whether what this step has published is live; `following` is then this step.
     """
 
@@ -24,6 +27,7 @@ class Way:
     operator_state: str
     position: int = 0
     key: str = ""
+    standing: StepRecord | None = None
     verifies: bool = False
 
 

@@ -42,6 +42,7 @@ def onward_of(runtime: Runtime, attempt: Attempt, way: Way, *, step_key: str = "
     return Onward(
         following=following,
         operator_state=way.operator_state,
+        standing=way.standing,
         resend_seconds=runtime.settings.resend_seconds,
     )
 

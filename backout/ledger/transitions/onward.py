@@ -53,6 +53,7 @@ class Onward:
 
     Attributes:
         following: `None` closes the run.
+        standing: the row whose output is the run's when this closes it; `None`: the row that is ended.
         operator_state: of the run from now on.
         resend_seconds: when the sweeper sends the next message again if nobody takes it up.
     """
@@ -60,6 +61,7 @@ class Onward:
     following: NextStep | None
     operator_state: str
     resend_seconds: float
+    standing: StepRecord | None = None
 
 
 class _Ending(StrEnum):
@@ -245,6 +247,8 @@ def _end(
         "b_is_retried": row.attempt > 1 or ending is _Ending.CONFIRMED,
         **values,
     }
+    if onward.standing is not None:
+        parameters["b_run_output"] = onward.standing.output
     if following is not None:
         parameters |= {
             "b_next_position": following.position,

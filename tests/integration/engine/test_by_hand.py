@@ -343,3 +343,16 @@ def test_step_in_doubt_is_asked_about_and_not_repeated(stack: Stack) -> None:
     handle, run = stack.run(pipelines.ASKED, {"money_asked": ["doubt"]})
     assert run.state is RunState.SUCCEEDED
     assert stack.world.calls(handle.id) == ["goods", "money_asked", "parcel"]
+
+
+@on_postgres_stack
+def test_output_of_a_restarted_run_is_its_last_steps(stack: Stack) -> None:
+    """Also where the last step stands from an earlier round, and another one closes the run."""
+    handle, _ = stack.run(pipelines.NOTED, {"goods": ["retry:0", "ok"]})
+    backout.rollback(handle, actor="ada", reason="sent back")
+    assert stack.settle(handle).state is RunState.ROLLED_BACK
+    backout.resume(handle, actor="ada", reason="wanted again")
+    run = stack.settle(handle)
+    assert run.state is RunState.SUCCEEDED
+    assert stack.world.calls(handle.id) == ["goods", "goods", "note", "undo goods", "goods", "goods"]
+    assert run.output == {"step": "note", "attempt": 1}

@@ -277,6 +277,9 @@ KEPT_LAST = pipeline("kept_last", [goods, make_step("note_choosy", keep="it does
 KEEPING = pipeline("keeping", [goods, note, look, parcel])
 IRREVERSIBLE = pipeline("irreversible", [goods, letter, parcel])
 
+NOTED = pipeline("noted", [goods, note])
+"""Its last step stays when it is rolled back."""
+
 PARKING = pipeline("parking", [goods, make_step("money_park", undo=UNDO, on_failure="park")])
 CONTINUING = pipeline("continuing", [goods, make_step("money_continue", undo=UNDO, on_failure="continue"), parcel])
 REVIEWING = pipeline("reviewing", [goods, make_step("money_review", undo=UNDO, on_failure="review")])
