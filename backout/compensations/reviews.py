@@ -60,16 +60,9 @@ def open_review(
         about=key,
         step_name=row.step,
         evidence={
+            **_evidence(connection, plan, row, steps, review),
             "what": reason,
-            "direction": key.direction.value,
-            "attempt": row.attempt,
-            "idempotency_key": row.idempotency_key,
-            "external_ids": dict(_ids(steps)),
             "last_successful_step": last,
-            "done": [s.step for s in steps if s.direction is Direction.FORWARD and s.state is StepState.SUCCEEDED],
-            "undone": [s.step for s in steps if s.state is StepState.UNDONE],
-            "not_to_be_repeated": not_to_be_repeated(plan, steps),
-            **_earlier(connection, key, review),
             **(more or {}),
         },
         deadline_at=deadline_at,
@@ -77,6 +70,23 @@ def open_review(
         rollback_outcome=outcome,
     )
     return review_id is not None
+
+
+def _evidence(
+    connection: LedgerConnection, plan: Plan, row: StepRecord, steps: Sequence[StepRecord], review: ReviewReason
+) -> dict[str, object]:
+    """Return what the ledger knows that a person needs: what was attempted, the ids, and what must not be repeated."""
+    done = [s.step for s in steps if s.direction is Direction.FORWARD and s.state is StepState.SUCCEEDED]
+    return {
+        "direction": row.direction.value,
+        "attempt": row.attempt,
+        "idempotency_key": row.idempotency_key,
+        "external_ids": dict(_ids(steps)),
+        "done": done,
+        "undone": [s.step for s in steps if s.state is StepState.UNDONE],
+        "not_to_be_repeated": not_to_be_repeated(plan, steps),
+        **_earlier(connection, row.key, review),
+    }
 
 
 def not_to_be_repeated(plan: Plan, steps: Sequence[StepRecord]) -> list[str]:

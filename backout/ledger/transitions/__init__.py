@@ -4,20 +4,7 @@ None of them commits or sends. On the worker's path a lost race is a return valu
 `start_run` and `succeed_run` are walked inside the outcome that causes them: see `claim_step` and `succeed_step`.
 """
 
-from backout.ledger.transitions.by_hand import (
-    CLOSED,
-    cancel_run,
-    close_run,
-    close_step,
-    continue_rollback,
-    pause_run,
-    reopen_step,
-    resume_run,
-    settle_step,
-    start_step,
-    succeed_run,
-    turn_run_back,
-)
+from backout.ledger.transitions.by_hand import CLOSED, close_step, reopen_step, settle_step, start_step
 from backout.ledger.transitions.claims import claim_step, doubt_step, hold_step, release_claim, release_uncalled
 from backout.ledger.transitions.facts import (
     extend_claim,
@@ -65,6 +52,15 @@ from backout.ledger.transitions.runs import (
     finish_rollback,
     park_run,
     review_run,
+)
+from backout.ledger.transitions.runs_by_hand import (
+    cancel_run,
+    close_run,
+    continue_rollback,
+    pause_run,
+    resume_run,
+    succeed_run,
+    turn_run_back,
 )
 
 __all__ = [
