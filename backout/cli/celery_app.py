@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import traceback
+from importlib.util import find_spec
 from typing import Any
 
 from celery.app.utils import find_app
 from celery.utils.imports import import_from_cwd
 
+from backout.cli.lazy import load
 from backout.errors import BackoutError, ConfigurationError
 from backout.tasks.runtime import runtime_of
 
@@ -29,7 +32,24 @@ def import_app(name: str) -> Any:
             problem=f"{name!r} is a {type(app).__name__} and no Celery app",
             remedy="Name the app as for `celery -A`, such as proj or proj.celery:app.",
         )
+    set_up_django()
     return app
+
+
+def set_up_django() -> None:
+    """Set up Django where Celery would, so that its settings are known: a worker does so before it imports tasks.
+
+    Raises:
+        ConfigurationError: Django cannot be set up.
+    """
+    if not os.environ.get("DJANGO_SETTINGS_MODULE") or find_spec("django") is None:
+        return
+    try:
+        load("django:setup")()
+    except BackoutError:
+        raise
+    except Exception as error:
+        raise _refuse("Django's settings or one of its apps", error) from error
 
 
 def database_url_of(app: Any) -> str:

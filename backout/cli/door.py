@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 import click
@@ -17,6 +18,19 @@ from backout.ledger.session import Ledger
 
 CONNECTIONS: Final = 1
 """A command asks one question after the other."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """The command line of a framework in which the commands run; given to the group as `obj`.
+
+    Attributes:
+        app: the framework's Celery app.
+        start: how a command is typed there: `flask backout`.
+    """
+
+    app: Any
+    start: str
 
 
 @contextmanager
@@ -68,8 +82,11 @@ def find_app(ctx: click.Context) -> Any | None:
     name = _find_option(ctx, "app_name")
     if name is not None:
         return load("backout.cli.celery_app:import_app")(name)
-    # Celery's own command leaves its context in `obj`.
-    return getattr(ctx.obj, "app", None)
+    # Celery's own command leaves its context in `obj`, a framework's its `Host`.
+    app = getattr(ctx.obj, "app", None)
+    if app is not None:
+        load("backout.cli.celery_app:set_up_django")()
+    return app
 
 
 def named_database(ctx: click.Context) -> str | None:
@@ -88,6 +105,8 @@ def say_start(ctx: click.Context) -> str:
 
     What comes from the environment is not repeated, and a URL that may hold a password is not shown.
     """
+    if _find_option(ctx, "app_name") is None and isinstance(ctx.obj, Host):
+        return ctx.obj.start
     if _find_option(ctx, "app_name") is None and find_app(ctx) is not None:
         return f"celery -A {shlex.quote(named_app(ctx) or 'APP')} backout"
     given = []

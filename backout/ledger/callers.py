@@ -1,165 +1,107 @@
-"""Writing inside a transaction of the caller, and doing something after its commit.
+"""Transactions of the caller's, in which runs are recorded: SQLAlchemy's, and those of frameworks with another ORM.
 
-What a crash leaves between the commit and the callback is the sweeper's: a lost callback costs time, nothing else.
+A run that is enqueued in a transaction exists if that transaction commits, and only then.
 """
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Protocol
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection
 from sqlalchemy.orm import Session, scoped_session
-from sqlalchemy.pool import Pool
 
 from backout.errors import ConfigurationError
+from backout.ledger.commits import Callback, after_connection_commit, after_session_commit
+from backout.ledger.cursors import RecordingConnection
+from backout.ledger.session import Ledger
 
-Callback = Callable[[], object]
 
-_SESSION_KEY: Final = "backout_after_commit"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallersTransaction:
+    """A transaction that is open, and that somebody else commits or rolls back.
+
+    Attributes:
+        connection: in that transaction, to the ledger's database; `None` where it is of another database: then a run
+            can only be recorded after its commit, and a process that dies in between loses it.
+        after_commit: calls back when it has committed; never when it was rolled back.
+    """
+
+    connection: RecordingConnection | None
+    after_commit: Callable[[Callback], None]
 
 
-def connection_of(connection: Any, session: Any) -> Connection:
-    """Return the connection to write on.
+class TransactionSource(Protocol):
+    """What a framework with an ORM of its own knows of its transactions."""
+
+    def find_open(self, ledger: Ledger) -> CallersTransaction | None:
+        """Return the transaction in which the caller is just now; `None` when it is in none."""
+
+    def recognise(self, given: object, ledger: Ledger) -> CallersTransaction | None:
+        """Return the transaction of a connection that the caller gave; `None` when it is not the framework's."""
+
+
+_sources: Final[list[TransactionSource]] = []
+
+
+def add_transaction_source(source: TransactionSource) -> None:
+    """Let `enqueue` join the transactions of a framework."""
+    _sources.append(source)
+
+
+@contextmanager
+def outside_of_frameworks() -> Iterator[None]:
+    """Join no framework's transaction inside the block, whatever is open: a test case's own, for example."""
+    before = list(_sources)
+    _sources.clear()
+    try:
+        yield
+    finally:
+        _sources[:] = before
+
+
+def find_transaction(ledger: Ledger, *, connection: object, session: object) -> CallersTransaction | None:
+    """Return the caller's transaction: the one that is given, else one of a framework in which the caller is.
+
+    Returns:
+        `None` when there is none: the run has a transaction of its own.
 
     Raises:
         ConfigurationError: both were given, or something that is neither. Nothing was written.
     """
     if connection is not None and session is not None:
         raise ConfigurationError(problem="both connection= and session= were given", remedy="Give one of them.")
-    if isinstance(connection, Connection):
-        return connection
-    if isinstance(session, Session | scoped_session):
-        return session.connection()
-    given = type(connection if connection is not None else session).__name__
-    raise ConfigurationError(
-        problem=f"a run cannot be written through a {given}",
-        remedy="Give connection= an SQLAlchemy Connection or session= a (scoped) Session, not an async one.",
+    if session is not None:
+        return _of_session(session)
+    if connection is not None:
+        return _of_connection(connection, ledger)
+    return next((found for source in _sources if (found := source.find_open(ledger)) is not None), None)
+
+
+def _of_session(given: object) -> CallersTransaction:
+    session = given() if isinstance(given, scoped_session) else given
+    if not isinstance(session, Session):
+        raise _refuse(given)
+    return CallersTransaction(
+        connection=session.connection(),
+        after_commit=partial(after_session_commit, session),
     )
 
 
-def after_commit(connection: Any, session: Any, callback: Callback) -> None:
-    """Call back when the caller's transaction has committed; never when it was rolled back.
-
-    A session says when it has committed. A connection only says when it is about to: then the callback comes when the
-    connection is given back to its pool, or begins its next transaction.
-    """
-    if session is not None:
-        _after_session_commit(session() if isinstance(session, scoped_session) else session, callback)
-    else:
-        _after_connection_commit(connection, callback)
+def _of_connection(given: object, ledger: Ledger) -> CallersTransaction:
+    if isinstance(given, Connection):
+        return CallersTransaction(connection=given, after_commit=partial(after_connection_commit, given))
+    for source in _sources:
+        if (found := source.recognise(given, ledger)) is not None:
+            return found
+    raise _refuse(given)
 
 
-def _after_session_commit(session: Session, callback: Callback) -> None:
-    waiting: list[tuple[object, Callback]] | None = session.info.get(_SESSION_KEY)
-    if waiting is None:
-        waiting = session.info[_SESSION_KEY] = []
-        event.listen(session, "after_commit", _session_committed)
-        event.listen(session, "after_soft_rollback", _session_rolled_back)
-    waiting.append((session.get_nested_transaction(), callback))
-
-
-def _session_committed(session: Session) -> None:
-    if session.in_nested_transaction():
-        return
-    waiting = session.info[_SESSION_KEY]
-    callbacks = [callback for _, callback in waiting]
-    waiting.clear()
-    for callback in callbacks:
-        callback()
-
-
-def _session_rolled_back(session: Session, previous: Any) -> None:
-    waiting = session.info[_SESSION_KEY]
-    # A savepoint takes back what was enqueued inside it, also in inner ones; the outer transaction everything.
-    waiting[:] = [item for item in waiting if previous.nested and not _is_inside(item[0], previous)]
-
-
-def _is_inside(transaction: Any, outer: Any) -> bool:
-    while transaction is not None and transaction is not outer:
-        transaction = transaction.parent
-    return transaction is outer
-
-
-class _Waiting:
-    """Callbacks of one database connection, not yet committed and committed."""
-
-    def __init__(self) -> None:
-        self.open: list[Callback] = []
-        self.committed: list[Callback] = []
-        self.savepoints: list[int] = []
-        """For each open savepoint, outermost first, the number of callbacks that waited when it began."""
-
-    def end_savepoint(self) -> int:
-        """Forget the innermost savepoint; return how many callbacks are older than it.
-
-        SQLAlchemy tells a savepoint's name at its end only, so they are taken to nest. One that nobody told us of began
-        before the first callback: none is older.
-        """
-        return self.savepoints.pop() if self.savepoints else 0
-
-    def run(self) -> None:
-        callbacks, self.committed = self.committed, []
-        for callback in callbacks:
-            callback()
-
-
-_by_connection: Final[weakref.WeakKeyDictionary[Connection, _Waiting]] = weakref.WeakKeyDictionary()
-_by_driver: Final[dict[int, _Waiting]] = {}
-_pools: Final[weakref.WeakSet[Pool]] = weakref.WeakSet()
-
-
-def _after_connection_commit(connection: Connection, callback: Callback) -> None:
-    waiting = _by_connection.get(connection)
-    if waiting is None:
-        waiting = _by_connection[connection] = _Waiting()
-        event.listen(connection, "commit", _connection_commits)
-        event.listen(connection, "rollback", _connection_rolls_back)
-        event.listen(connection, "begin", _connection_begins)
-        event.listen(connection, "savepoint", _savepoint_begins)
-        event.listen(connection, "release_savepoint", _savepoint_ends)
-        event.listen(connection, "rollback_savepoint", _savepoint_rolls_back)
-    _by_driver[id(connection.connection.dbapi_connection)] = waiting
-    pool = connection.engine.pool
-    if pool not in _pools:
-        _pools.add(pool)
-        event.listen(pool, "checkin", _given_back)
-    waiting.open.append(callback)
-
-
-def _connection_commits(connection: Connection) -> None:
-    waiting = _by_connection[connection]
-    waiting.committed += waiting.open
-    waiting.open.clear()
-
-
-def _connection_rolls_back(connection: Connection) -> None:
-    _by_connection[connection].open.clear()
-
-
-def _connection_begins(connection: Connection) -> None:
-    waiting = _by_connection[connection]
-    waiting.savepoints.clear()
-    waiting.run()
-
-
-def _savepoint_begins(connection: Connection, _name: str | None) -> None:
-    waiting = _by_connection[connection]
-    waiting.savepoints.append(len(waiting.open))
-
-
-def _savepoint_ends(connection: Connection, _name: str, _context: None) -> None:
-    _by_connection[connection].end_savepoint()
-
-
-def _savepoint_rolls_back(connection: Connection, _name: str, _context: None) -> None:
-    waiting = _by_connection[connection]
-    del waiting.open[waiting.end_savepoint() :]
-
-
-def _given_back(driver_connection: Any, _record: Any) -> None:
-    waiting = _by_driver.pop(id(driver_connection), None)
-    if waiting is not None:
-        waiting.open.clear()
-        waiting.run()
+def _refuse(given: object) -> ConfigurationError:
+    return ConfigurationError(
+        problem=f"a run cannot be written through a {type(given).__name__}",
+        remedy="Give connection= an SQLAlchemy Connection or session= a (scoped) Session, not an async one.",
+    )

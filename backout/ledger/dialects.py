@@ -29,6 +29,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from backout.ledger.change import Change
+from backout.ledger.cursors import RecordingConnection
 from backout.ledger.driver import DriverStatement
 from backout.ledger.durability import DurabilitySetting
 from backout.ledger.models import Instant
@@ -155,7 +156,7 @@ class PostgreSQL:
         """Run the change; return the matched row, `None` when the guard matched nothing and nothing was written."""
         return _for_driver(change, connection.dialect).first_row(connection, parameters)
 
-    def insert_new(self, connection: Connection, table: Table, values: RowValues) -> bool:
+    def insert_new(self, connection: RecordingConnection, table: Table, values: RowValues) -> bool:
         """Insert a row; False when a unique index has it already."""
         statement = postgresql.insert(table).on_conflict_do_nothing().returning(*table.primary_key)
         return connection.execute(statement.values(values)).one_or_none() is not None
@@ -230,7 +231,7 @@ class SQLite:
             return None
         return follow_up(connection, change, dict(row), parameters, run_update=change.run_update)
 
-    def insert_new(self, connection: Connection, table: Table, values: RowValues) -> bool:
+    def insert_new(self, connection: RecordingConnection, table: Table, values: RowValues) -> bool:
         """Insert a row; False when a unique index has it already."""
         statement = sqlite.insert(table).on_conflict_do_nothing().returning(*table.primary_key)
         return connection.execute(statement.values(values)).one_or_none() is not None
@@ -262,7 +263,7 @@ def apply(connection: Connection, change: Change, parameters: Parameters) -> Row
     return dialect_of(connection.dialect.name).apply(connection, change, parameters)
 
 
-def insert_new(connection: Connection, table: Table, values: RowValues) -> bool:
+def insert_new(connection: RecordingConnection, table: Table, values: RowValues) -> bool:
     """Insert a row if no unique index has it already. Needs a transaction, which goes on either way.
 
     Waits for another transaction that is just inserting the same row.
@@ -273,7 +274,7 @@ def insert_new(connection: Connection, table: Table, values: RowValues) -> bool:
     return dialect_of(connection.dialect.name).insert_new(connection, table, values)
 
 
-def as_committed(connection: Connection, statement: Select[Any]) -> Select[Any]:
+def as_committed(connection: RecordingConnection, statement: Select[Any]) -> Select[Any]:
     """Return a SELECT that finds the row for which `insert_new` was refused, also in a caller's own transaction."""
     return dialect_of(connection.dialect.name).as_committed(statement)
 

@@ -45,16 +45,13 @@ class DriverStatement:
             names = ", ".join(sorted(parameter.key for parameter in compiled.post_compile_params))
             raise ValueError(f"parameters {names} change the text of the statement")
         given = compiled.construct_params(_check=False)
-        process = {name: _bind_processor(bind.type, dialect) for name, bind in compiled.binds.items()}
+        process = {name: bind_processor(bind.type, dialect) for name, bind in compiled.binds.items()}
         required = {name for name, bind in compiled.binds.items() if bind.required}
         return cls(
             text=compiled.string,
-            constants={name: _processed(process[name], given[name]) for name in given if name not in required},
+            constants={name: processed(process[name], given[name]) for name in given if name not in required},
             parameters={name: process[name] for name in given if name in required},
-            columns={
-                str(column.key): column.type.dialect_impl(dialect).result_processor(dialect, None)
-                for column in statement.selected_columns
-            },
+            columns={str(column.key): result_processor(column.type, dialect) for column in statement.selected_columns},
         )
 
     def first_row(self, connection: Connection, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -69,7 +66,7 @@ class DriverStatement:
         Raises:
             sqlalchemy.exc.DBAPIError: as any execution; a dead connection leaves the pool.
         """
-        values = {name: _processed(process, parameters[name]) for name, process in self.parameters.items()}
+        values = {name: processed(process, parameters[name]) for name, process in self.parameters.items()}
         values |= self.constants
         driver: Any = connection.connection.driver_connection
         try:
@@ -81,13 +78,20 @@ class DriverStatement:
         if row is None:
             return None
         return {
-            name: _processed(process, value) for (name, process), value in zip(self.columns.items(), row, strict=True)
+            name: processed(process, value) for (name, process), value in zip(self.columns.items(), row, strict=True)
         }
 
 
-def _bind_processor(kind: TypeEngine[Any], dialect: Dialect) -> Processor | None:
+def bind_processor(kind: TypeEngine[Any], dialect: Dialect) -> Processor | None:
+    """Return what turns a value of this type into the driver's; `None` when nothing has to."""
     return kind.dialect_impl(dialect).bind_processor(dialect)
 
 
-def _processed(process: Processor | None, value: Any) -> Any:
+def result_processor(kind: TypeEngine[Any], dialect: Dialect) -> Processor | None:
+    """Return what turns a value of the driver's into one of this type; `None` when nothing has to."""
+    return kind.dialect_impl(dialect).result_processor(dialect, None)
+
+
+def processed(process: Processor | None, value: Any) -> Any:
+    """Return what a processor makes of a value."""
     return value if process is None else process(value)

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, ExceptionContext, Select, Table, even
 from sqlalchemy.exc import IntegrityError
 
 from backout.ledger.change import Change
+from backout.ledger.cursors import RecordingConnection
 from backout.ledger.durability import DurabilitySetting
 from backout.ledger.mysql_errors import BROKEN_CHECK, DUPLICATE, number_of
 from backout.ledger.statements import Parameters, RowValues, follow_up, matched, run_known
@@ -101,7 +102,7 @@ class MySQL:
             row = run_known(connection, change.as_read_again, matched(dict(row))).mappings().one()
         return follow_up(connection, change, dict(row), parameters, run_update=change.as_ordered_run_update)
 
-    def insert_new(self, connection: Connection, table: Table, values: RowValues) -> bool:
+    def insert_new(self, connection: RecordingConnection, table: Table, values: RowValues) -> bool:
         """Insert a row; False when a unique index has it already.
 
         No INSERT IGNORE, which ignores broken CHECKs and cuts text off. No savepoint: an INSERT that is refused is

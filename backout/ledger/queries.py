@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from backout.events import Event
 from backout.identifiers import ClaimToken, RunId, TaskId
 from backout.jsontext import JsonValue
+from backout.ledger.cursors import RecordingConnection
 from backout.ledger.dialects import as_committed, now
 from backout.ledger.models import entry, review, run, step
 from backout.ledger.records import (
@@ -87,7 +88,7 @@ def find_run_of_event(connection: Connection, pipeline: str, source_event_id: st
     return RunId(found) if found is not None else None
 
 
-def find_first_run_of_event(connection: Connection, pipeline: str, source_event_id: str) -> RunId | None:
+def find_first_run_of_event(connection: RecordingConnection, pipeline: str, source_event_id: str) -> RunId | None:
     """Return the run for which `create_run` was refused on this connection, a caller's own perhaps.
 
     On MySQL it locks the row against changes until the end of the transaction: its default isolation, REPEATABLE READ,

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from backout.errors import ConfigurationError
 from backout.identifiers import RunId
+from backout.ledger.callers import outside_of_frameworks
 from backout.ledger.session import Ledger
 from backout.pipelines.message import StepMessage
 from backout.settings import Settings
@@ -41,17 +42,27 @@ _resolvers: list[Callable[[], Engine | None]] = []
 
 
 def set_engine_resolver(resolver: Callable[[], Engine | None]) -> None:
-    """Say how the engine of the current Celery app is found."""
-    _resolvers[:] = [resolver]
+    """Say how the engine is found where nobody knows better: that of the current Celery app."""
+    _resolvers[-1:] = [resolver]
+
+
+def prefer_engine_resolver(resolver: Callable[[], Engine | None]) -> None:
+    """Let a framework say whose engine is meant, before the current Celery app is asked.
+
+    Args:
+        resolver: returns `None` where the framework does not know, such as outside of its requests.
+    """
+    _resolvers.insert(0, resolver)
 
 
 @contextmanager
 def engine_in_place(engine: Engine) -> Iterator[None]:
-    """Let everything that is enqueued inside the block go to one engine, whatever app is configured."""
+    """Let everything that is enqueued inside the block go to one engine, whatever app is configured, and at once."""
     before = list(_resolvers)
     _resolvers[:] = [lambda: engine]
     try:
-        yield
+        with outside_of_frameworks():
+            yield
     finally:
         _resolvers[:] = before
 
@@ -62,7 +73,7 @@ def current_engine() -> Engine:
     Raises:
         ConfigurationError: there is none.
     """
-    engine = _resolvers[0]() if _resolvers else None
+    engine = next((found for resolver in _resolvers if (found := resolver()) is not None), None)
     if engine is None:
         raise ConfigurationError(
             problem="no Celery app with backout is configured in this process",

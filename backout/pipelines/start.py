@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import logging
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -23,6 +24,8 @@ from backout.pipelines.schema import Unserialisable, from_json, problems_of, to_
 from backout.pipelines.words import state_while_running
 from backout.states import Direction
 
+logger = logging.getLogger(__name__)
+
 MAX_ID_CHARACTERS = 255
 
 
@@ -42,20 +45,69 @@ def enqueue(
         StepKey(run_id=new.id, round=1, position=0, direction=Direction.FORWARD),
         task_id=new.task_id,
     )
-    resend_seconds = engine.settings.resend_seconds
-    if connection is None and session is None:
-        with engine.ledger.transaction() as own:
-            created = transitions.create_run(own, new, resend_seconds=resend_seconds)
-        if created:
-            reach(FaultPoint.ENQUEUE_COMMITTED)
-            _send_and_announce(engine, first, actor=new.actor)
-            return RunHandle(id=new.id, pipeline=pipeline, engine=engine, was_created=True)
-        return _first_run(engine, pipeline, new, connection=None)
+    theirs = callers.find_transaction(engine.ledger, connection=connection, session=session)
+    if theirs is None:
+        return _record_alone(engine, pipeline, new, first)
+    if theirs.connection is None:
+        return _record_after_commit(engine, pipeline, new, first, theirs)
     # The caller's transaction: nothing is committed here, and the message goes out after the caller's commit.
-    theirs = callers.connection_of(connection, session)
-    if not transitions.create_run(theirs, new, resend_seconds=resend_seconds):
-        return _first_run(engine, pipeline, new, connection=theirs)
-    callers.after_commit(connection, session, lambda: _send_and_announce(engine, first, actor=new.actor))
+    if not transitions.create_run(theirs.connection, new, resend_seconds=engine.settings.resend_seconds):
+        return _first_run(engine, pipeline, new, connection=theirs.connection)
+    theirs.after_commit(lambda: _send_and_announce(engine, first, actor=new.actor))
+    return RunHandle(id=new.id, pipeline=pipeline, engine=engine, was_created=True)
+
+
+def _record_alone(
+    engine: Engine, pipeline: PipelineDefinition, new: transitions.NewRun, first: StepMessage
+) -> RunHandle:
+    if not _create_alone(engine, new):
+        return _first_run(engine, pipeline, new, connection=None)
+    reach(FaultPoint.ENQUEUE_COMMITTED)
+    _send_and_announce(engine, first, actor=new.actor)
+    return RunHandle(id=new.id, pipeline=pipeline, engine=engine, was_created=True)
+
+
+def _create_alone(engine: Engine, new: transitions.NewRun) -> bool:
+    """Record a run in a transaction of its own; returns as `create_run`."""
+
+    def create() -> bool:
+        with engine.ledger.transaction() as own:
+            return transitions.create_run(own, new, resend_seconds=engine.settings.resend_seconds)
+
+    # The row that refuses it may be its own, when a connection died before it could say that it had committed.
+    return engine.ledger.repeat(create) or engine.ledger.read(lambda own: queries.find_run(own, new.id)) is not None
+
+
+def _record_after_commit(
+    engine: Engine,
+    pipeline: PipelineDefinition,
+    new: transitions.NewRun,
+    first: StepMessage,
+    theirs: callers.CallersTransaction,
+) -> RunHandle:
+    """Record the run once the caller's transaction, which is another database's, has committed.
+
+    What the ledger refuses then is raised to whoever commits: the caller's rows are committed, and the run is not.
+    """
+    event = new.source_event_id
+    if event is not None:
+        known = engine.ledger.read(lambda own: queries.find_run_of_event(own, pipeline.name, event))
+        if known is not None:
+            return RunHandle(id=known, pipeline=pipeline, engine=engine, was_created=False)
+
+    def record() -> None:
+        handle = _record_alone(engine, pipeline, new, first)
+        if handle.id != new.id:
+            logger.warning(
+                "backout: source event %s of %s has got run %s from somebody else while this transaction was open; "
+                "run %s, which was promised to its caller, is not needed and does not exist",
+                event,
+                pipeline.name,
+                handle.id,
+                new.id,
+            )
+
+    theirs.after_commit(record)
     return RunHandle(id=new.id, pipeline=pipeline, engine=engine, was_created=True)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from celery import Celery
@@ -23,6 +23,7 @@ from backout.tasks.dispatch import send_compensations, send_step
 CACHED_PLANS: Final = 200
 _ATTRIBUTE: Final = "_backout_runtime"
 _making = threading.Lock()
+_sources: Final[list[Callable[[], Mapping[str, Any]]]] = []
 
 
 class Runtime:
@@ -115,10 +116,23 @@ def forget_runtime(app: Celery) -> None:
         runtime.unverified_ledger.dispose()
 
 
+def add_settings_source(source: Callable[[], Mapping[str, Any]]) -> None:
+    """Let a framework say what the Celery configuration leaves open.
+
+    Args:
+        source: returns settings with their prefix, `backout_…`; asked each time that settings are read.
+    """
+    _sources.append(source)
+
+
 def configured(app: Celery) -> dict[str, Any]:
-    """Return the `backout_*` settings of a Celery app, also those set under a namespace (`CELERY_BACKOUT_…`)."""
+    """Return the `backout_*` settings of a Celery app, also those set under a namespace (`CELERY_BACKOUT_…`).
+
+    What the Celery configuration says comes before what a framework says.
+    """
     known = {f"{PREFIX}{name}" for name in Settings.model_fields}
     # Under a namespace Celery finds `CELERY_BACKOUT_…` by its plain name; a misspelt one has to be found as well.
     names = (key.removeprefix(app.conf.prefix or "").lower() for key in app.conf if isinstance(key, str))
     written = {name for name in names if name.startswith(PREFIX)}
-    return {key: app.conf[key] for key in known | written if app.conf.get(key) is not None}
+    own = {key: app.conf[key] for key in known | written if app.conf.get(key) is not None}
+    return {key: value for source in _sources for key, value in source().items()} | own

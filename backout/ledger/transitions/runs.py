@@ -13,6 +13,7 @@ from backout.events import Event
 from backout.identifiers import RunId, TaskId
 from backout.jsontext import JsonValue
 from backout.ledger.change import Change
+from backout.ledger.cursors import RecordingConnection
 from backout.ledger.dialects import after, apply, insert_new, now
 from backout.ledger.models import entry, review, run, step
 from backout.ledger.records import StepKey
@@ -39,7 +40,7 @@ class NewRun:
     deadline_seconds: float | None = None
 
 
-def create_run(connection: Connection, new: NewRun, *, resend_seconds: float) -> bool:
+def create_run(connection: RecordingConnection, new: NewRun, *, resend_seconds: float) -> bool:
     """Record a run with its plan, its first step ready, and the first entries. Needs a transaction; never commits.
 
     Returns:
