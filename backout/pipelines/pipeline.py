@@ -6,7 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+from backout.errors import UnknownRun
+from backout.identifiers import RunId
+from backout.ledger import queries
 from backout.pipelines.definition import DEFAULT_REVIEW_WITHIN, PipelineDefinition, Step
+from backout.pipelines.engine import current_engine
 from backout.pipelines.handle import RunHandle
 from backout.pipelines.registry import add_pipeline
 from backout.pipelines.start import enqueue
@@ -77,3 +81,21 @@ class Pipeline(PipelineDefinition):
             ConfigurationError: no ledger is configured, or its schema is not the one of this release.
         """
         return enqueue(self, value, source_event_id=source_event_id, connection=connection, session=session)
+
+    def get_run(self, run_id: str) -> RunHandle:
+        """Return a run of this pipeline by its id, as an application has kept it.
+
+        Raises:
+            UnknownRun: the ledger has no such run of this pipeline, or it is not committed yet.
+        """
+        engine = current_engine()
+        found = engine.ledger.read(lambda connection: queries.find_run(connection, RunId(run_id)))
+        if found is None or found.pipeline != self.name:
+            raise UnknownRun(run_id=run_id)
+        return RunHandle(id=found.id, pipeline=self, engine=engine, was_created=False)
+
+    def find_run(self, source_event_id: str) -> RunHandle | None:
+        """Return the run of a source event; `None` when it has none, or none that is committed yet."""
+        engine = current_engine()
+        found = engine.ledger.read(lambda connection: queries.find_run_of_event(connection, self.name, source_event_id))
+        return RunHandle(id=found, pipeline=self, engine=engine, was_created=False) if found is not None else None

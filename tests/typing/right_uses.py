@@ -196,6 +196,8 @@ fulfil_order = Pipeline(
 
 def enqueue(order: Order, connection: object, session: object) -> None:
     handle = fulfil_order.enqueue(order, source_event_id="form-8812")
+    assert_type(fulfil_order.get_run(handle.id), RunHandle)
+    assert_type(fulfil_order.find_run("form-8812"), RunHandle | None)
     fulfil_order.enqueue(order, connection=connection)
     fulfil_order.enqueue(order, session=session)
     assert_type(handle, RunHandle)

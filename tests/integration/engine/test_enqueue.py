@@ -53,6 +53,24 @@ def test_second_enqueue_of_an_event_returns_the_first_run(stack: Stack) -> None:
     assert second.status() == before
 
 
+def test_run_is_found_again_by_its_event_and_by_its_id(stack: Stack) -> None:
+    """An application that has kept the event, or the id, gets the handle of the run; another pipeline does not."""
+    event = uuid.uuid4().hex
+    first, _ = stack.run(pipelines.ORDER, event=event)
+    with stack.as_current():
+        by_event, by_id = pipelines.ORDER.find_run(event), pipelines.ORDER.get_run(first.id)
+        assert by_event == by_id
+        assert by_id.status().state is RunState.SUCCEEDED
+        assert pipelines.SUMMED.find_run(event) is None
+        for pipeline, run_id in (
+            (pipelines.SUMMED, first.id),
+            (pipelines.ORDER, str(uuid.uuid4())),
+            (pipelines.ORDER, "x"),
+        ):
+            with pytest.raises(UnknownRun):
+                pipeline.get_run(run_id)
+
+
 def test_one_event_may_start_one_run_of_each_pipeline(stack: Stack) -> None:
     """A source event is unique within its pipeline only."""
     event = uuid.uuid4().hex
