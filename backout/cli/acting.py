@@ -15,11 +15,8 @@ from backout.cli.completion import complete_runs
 from backout.cli.door import say_start
 from backout.cli.engine import FoundEngine, open_engine
 from backout.cli.exits import Exit
-from backout.cli.look import Look, look_at
 from backout.cli.output import json_option, make_console, write_json
-from backout.cli.picture import resolve_run
 from backout.cli.render.previews import draw_done, draw_look
-from backout.cli.render.words import say_setting
 from backout.cli.shapes import shape, shape_preview
 from backout.cli.wait import wait_until_idle
 from backout.compensations.actions import ActionDone, act
@@ -27,6 +24,9 @@ from backout.compensations.requests import Request, Verb
 from backout.errors import ActionRefused, StateChanged
 from backout.identifiers import RunId
 from backout.states import SETTLED_RUN_STATES
+from backout.views.look import Look, look_at
+from backout.views.picture import resolve_run
+from backout.views.words import say_setting
 
 F = TypeVar("F", bound=Callable[..., Any])
 

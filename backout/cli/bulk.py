@@ -17,10 +17,8 @@ from backout.cli.completion import complete_pipelines, complete_runs
 from backout.cli.door import say_start
 from backout.cli.engine import FoundEngine, open_engine
 from backout.cli.exits import Exit
-from backout.cli.look import Look, look_at
 from backout.cli.output import make_console, write_json_line
 from backout.cli.render.bulk import Outcome, draw_counts, draw_outcomes
-from backout.cli.render.words import say_count
 from backout.cli.shapes import shape
 from backout.cli.since import Since, resolve_since
 from backout.compensations.actions import act
@@ -29,6 +27,8 @@ from backout.errors import ActionRefused, LedgerUnavailable, StateChanged
 from backout.ledger import queries
 from backout.ledger.session import Ledger, LedgerConnection
 from backout.states import FINAL_RUN_STATES, RunState
+from backout.views.look import Look, look_at
+from backout.views.words import say_count
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")

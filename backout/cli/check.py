@@ -13,10 +13,10 @@ from backout.cli.definitions import find_definitions, import_definitions, module
 from backout.cli.exits import Exit
 from backout.cli.output import json_option, make_console, write_json
 from backout.cli.render.contracts import draw_pipeline, draw_warnings
-from backout.cli.render.words import say_count
 from backout.cli.shapes import shape_pipeline
 from backout.pipelines.contract import Plan
 from backout.pipelines.warnings import ContractWarning, find_warnings
+from backout.views.words import say_count
 
 
 @click.command("check")

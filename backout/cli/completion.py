@@ -8,11 +8,11 @@ import click
 from click.shell_completion import CompletionItem
 
 from backout.cli.door import open_ledger
-from backout.cli.picture import resolve_run
 from backout.ledger import queries
 from backout.ledger.records import RunRecord
 from backout.pipelines.contract import Plan
 from backout.pipelines.registry import all_pipelines
+from backout.views.picture import resolve_run
 
 MOST_IDS: Final = 50
 

@@ -8,7 +8,7 @@ from typing import IO, Any, Final
 
 import click
 
-from backout.cli.render.words import clean, in_commands
+from backout.cli.wording import in_commands
 from backout.errors import (
     ActionRefused,
     BackoutError,
@@ -20,6 +20,7 @@ from backout.errors import (
     UnknownRun,
     WaitTimedOut,
 )
+from backout.views.words import clean
 
 JSON_KEY: Final = "backout.cli.as_json"
 """Where the contexts of one invocation remember that JSON was asked for."""

@@ -7,8 +7,8 @@ import click
 from backout.cli.door import open_ledger
 from backout.cli.exits import Exit
 from backout.cli.output import json_option, write_json
-from backout.cli.render.words import clip
 from backout.ledger import schema
+from backout.views.words import clip
 
 
 @click.group("ledger")

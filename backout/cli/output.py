@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 
 from backout.cli.exits import JSON_KEY
-from backout.cli.render.clock import Clock
+from backout.views.clock import Clock
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -11,15 +11,15 @@ import click
 from backout.cli.acting import How, acting_options, actor_options, carry_out, wait_option
 from backout.cli.completion import complete_reviews
 from backout.cli.engine import FoundEngine, open_engine
-from backout.cli.look import needs_output, read_view
 from backout.cli.output import json_option, write_json
-from backout.cli.render.words import clean
 from backout.cli.reviews_look import read_review, resolving
 from backout.compensations.requests import ReviewDecision
 from backout.compensations.verbs import assign_review
 from backout.errors import ActionRefused
 from backout.jsontext import JsonValue
 from backout.ledger.records import ReviewRecord
+from backout.views.look import needs_output, read_view
+from backout.views.words import clean
 
 _DECISIONS: Final = [decision.value.replace("_", "-") for decision in ReviewDecision]
 

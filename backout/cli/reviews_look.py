@@ -13,17 +13,17 @@ from backout.cli.completion import complete_reviews
 from backout.cli.door import open_ledger, say_start
 from backout.cli.engine import open_engine
 from backout.cli.exits import UnknownReview
-from backout.cli.look import Look, look_at
 from backout.cli.output import json_option, make_clock, make_console, utc_option, write_json
-from backout.cli.picture import RunPicture, read_picture
 from backout.cli.render.reviews import draw_reviews, print_review, say_asked
-from backout.cli.render.story import tell_story
 from backout.cli.shapes import shape, shape_preview
 from backout.compensations.requests import Request, ReviewDecision, Verb
 from backout.identifiers import RunId
 from backout.ledger import queries
 from backout.ledger.records import ReviewRecord, RunRecord
 from backout.ledger.session import Ledger, LedgerConnection
+from backout.views.look import Look, look_at
+from backout.views.picture import RunPicture, read_picture
+from backout.views.story import tell_story
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

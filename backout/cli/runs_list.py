@@ -12,7 +12,6 @@ from rich.console import Console
 from backout.cli.completion import complete_pipelines, complete_runs
 from backout.cli.door import open_ledger
 from backout.cli.output import json_option, make_clock, make_console, utc_option, write_json
-from backout.cli.picture import resolve_run
 from backout.cli.render.runs import draw_counts, draw_runs
 from backout.cli.shapes import shape
 from backout.identifiers import RunId
@@ -20,6 +19,7 @@ from backout.ledger import queries
 from backout.ledger.records import RunRecord
 from backout.ledger.session import Ledger, LedgerConnection
 from backout.states import RunState
+from backout.views.picture import resolve_run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

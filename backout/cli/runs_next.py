@@ -6,12 +6,12 @@ import click
 
 from backout.cli.completion import complete_runs
 from backout.cli.door import open_ledger, say_start
-from backout.cli.look import list_actions, read_view
 from backout.cli.output import json_option, make_console, write_json
-from backout.cli.picture import read_picture, resolve_run
 from backout.cli.render.next_actions import print_actions
 from backout.cli.render.page import draw_story
 from backout.cli.shapes import shape_action
+from backout.views.look import list_actions, read_view
+from backout.views.picture import read_picture, resolve_run
 
 
 @click.command("next")

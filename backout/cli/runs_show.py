@@ -10,14 +10,14 @@ from rich.console import Console, RenderableType
 
 from backout.cli.completion import complete_runs
 from backout.cli.door import open_ledger, say_start
-from backout.cli.look import list_actions, read_view
 from backout.cli.output import json_option, make_clock, make_console, utc_option, write_json
-from backout.cli.picture import read_picture, resolve_run
 from backout.cli.render.next_actions import print_actions
 from backout.cli.render.page import draw_run
 from backout.cli.render.svg import SVG_FORMAT
-from backout.cli.render.words import shorten_ids
 from backout.cli.shapes import shape_picture
+from backout.views.look import list_actions, read_view
+from backout.views.picture import read_picture, resolve_run
+from backout.views.words import shorten_ids
 
 SVG_WIDTH: Final = 100
 

@@ -15,10 +15,8 @@ from backout.cli.completion import complete_pipelines, complete_runs
 from backout.cli.door import open_ledger
 from backout.cli.exits import Exit
 from backout.cli.output import json_option, make_clock, make_console, utc_option, write_json_line
-from backout.cli.picture import RunPicture, read_picture, resolve_run
 from backout.cli.render.entries import write_entry
 from backout.cli.render.page import draw_progress, draw_run
-from backout.cli.render.story import tell_story
 from backout.cli.runs_watch_all import follow_all
 from backout.cli.shapes import shape
 from backout.errors import WaitTimedOut
@@ -26,6 +24,8 @@ from backout.identifiers import RunId
 from backout.ledger.records import EntryRecord
 from backout.ledger.session import Ledger
 from backout.states import RunState
+from backout.views.picture import RunPicture, read_picture, resolve_run
+from backout.views.story import tell_story
 
 FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 2.0

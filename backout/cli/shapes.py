@@ -8,15 +8,15 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from backout.cli.look import Look, needs_output
-from backout.cli.picture import RunPicture
 from backout.cli.render.commands import say_command
-from backout.cli.render.contract_words import ContractWords, plain
-from backout.cli.render.story import tell_story
 from backout.compensations.next_actions import NextAction
 from backout.compensations.requests import Request, RunView
 from backout.pipelines.contract import Plan
 from backout.pipelines.warnings import ContractWarning
+from backout.views.contract_words import ContractWords, plain
+from backout.views.look import Look, needs_output
+from backout.views.picture import RunPicture
+from backout.views.story import tell_story
 
 _INTERNAL: Final = frozenset({"claim_token", "claimed_by", "sweep_at"})
 """Fields of records that are the engine's own and may change in any release."""

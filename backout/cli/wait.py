@@ -9,12 +9,12 @@ from typing import Final
 import click
 
 from backout.cli.engine import FoundEngine
-from backout.cli.look import Look, read_view
-from backout.cli.render.words import say_setting
 from backout.compensations.actions import act
 from backout.compensations.requests import Request, Verb
 from backout.errors import WaitTimedOut
 from backout.states import ACTIVE_RUN_STATES, Direction
+from backout.views.look import Look, read_view
+from backout.views.words import say_setting
 
 PAUSE_SECONDS: Final = 0.25
 

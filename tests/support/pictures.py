@@ -6,12 +6,12 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 
-from backout.cli.picture import RunPicture
 from backout.events import Event
 from backout.identifiers import RunId, TaskId
 from backout.ledger.records import EntryRecord, ReviewRecord, RunRecord, StepRecord
 from backout.pipelines.contract import Plan
 from backout.states import Direction, ReviewReason, RollbackOutcome, RunState, StepState
+from backout.views.picture import RunPicture
 from tests.support.runs import ORDER_PLAN
 
 STARTED_AT = datetime(2025, 11, 22, 5, 20, 0, tzinfo=UTC)

@@ -10,8 +10,8 @@ from rich.console import Console
 from backout.cli.exits import Exit, Refusal, UnknownReview, exit_code_of
 from backout.cli.render.commands import DECISIONS, VERBS, say_command
 from backout.cli.render.previews import DEEDS, draw_done, draw_tasks
-from backout.cli.render.words import in_commands
 from backout.cli.since import Since, resolve_since
+from backout.cli.wording import in_commands
 from backout.compensations.actions import ActionDone
 from backout.compensations.requests import PlannedTask, Request, ReviewDecision, TaskKind, Verb
 from backout.errors import ActionRefused, StateChanged

@@ -7,10 +7,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from backout.cli.picture import RunPicture
-from backout.cli.render.clock import Clock
 from backout.cli.render.entries import write_entry
-from backout.cli.render.marks import RUN_MARKS, mark_step
 from backout.cli.render.page import draw_run
 from backout.cli.render.runs import draw_counts, draw_runs
 from backout.cli.render.timeline import draw_rollback, draw_steps
@@ -18,6 +15,9 @@ from backout.cli.runs_show import export_svg
 from backout.events import Event
 from backout.identifiers import RunId
 from backout.states import Direction, ReviewReason, RollbackOutcome, RunState, StepState
+from backout.views.clock import Clock
+from backout.views.marks import RUN_MARKS, mark_step
+from backout.views.picture import RunPicture
 from tests.support.pictures import (
     COMPENSATION,
     at,
@@ -196,7 +196,7 @@ def test_step_with_many_attempts_shows_the_first_and_the_last() -> None:
     ]
     steps = printed(draw_steps(picture(RunState.RUNNING, [row], entries=entries), CLOCK))
     assert "error 3;" in steps
-    assert "… 32 more, see --entries" in steps
+    assert "… 32 more, see the entries" in steps
     assert "error 36;" in steps
     assert "error 4;" not in steps
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from backout.cli.render.clock import Clock
 from backout.cli.render.facts import draw_facts
 from backout.cli.shapes import shape_picture
 from backout.pipelines.contract import OnFailure, Plan, StepContract
@@ -17,6 +16,7 @@ from backout.pipelines.customer import customer_message, read_plan
 from backout.pipelines.definition import PipelineDefinition
 from backout.pipelines.words import all_operator_states
 from backout.states import RunState
+from backout.views.clock import Clock
 from tests.support.definitions import make, refused
 from tests.support.pictures import picture, printed
 from tests.support.runs import ORDER_PLAN, contract, question, undoing

@@ -2,10 +2,10 @@
 
 import pytest
 
-from backout.cli.render.contract_words import say_retry
 from backout.cli.render.contracts import draw_pipeline, draw_warnings
 from backout.pipelines.contract import Backoff, Effect, OnFailure, Plan, RecoveryKind, RetryRule, StepContract
 from backout.pipelines.warnings import WarningCode, find_warnings
+from backout.views.contract_words import say_retry
 from tests.support.pictures import printed
 from tests.support.runs import ORDER_PLAN, contract, question, retry_rule, undoing
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from backout.cli.demo.stage import Stage
 from backout.cli.demo.verdict import Evidence
 from backout.cli.demo.worker import APP_MODULE
-from backout.cli.render.words import shorten_ids
+from backout.views.words import shorten_ids
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,14 +20,15 @@ from backout.cli.demo.orders import Order
 from backout.cli.demo.stage import Stage
 from backout.cli.demo.verdict import Check, Evidence
 from backout.cli.demo.worker import CHILDREN, Killed, Worker
-from backout.cli.picture import RunPicture
-from backout.cli.render.clock import Clock
-from backout.cli.render.marks import RUN_MARKS
 from backout.cli.render.page import draw_run
-from backout.cli.render.words import clean, join_words, say_count, say_seconds
+from backout.cli.render.tones import draw_mark
 from backout.errors import InvalidInput
 from backout.ledger.records import EntryRecord
 from backout.states import StepState
+from backout.views.clock import Clock
+from backout.views.marks import RUN_MARKS
+from backout.views.picture import RunPicture
+from backout.views.words import clean, join_words, say_count, say_seconds
 
 INDENT = "  "
 FACT_WIDTH = len(INDENT) + len("SIGKILL")
@@ -123,7 +124,7 @@ class Screen:
         for heading in ("order", "ledger", "books", "asked", "agree"):
             table.add_column(heading, no_wrap=heading != "asked", overflow="fold")
         for item in evidence:
-            mark = RUN_MARKS[item.picture.run.state].as_text()
+            mark = draw_mark(RUN_MARKS[item.picture.run.state])
             agreement = _tell_agreement(item.order.id, checks)
             table.add_row(item.order.id, mark, _tell_effects(item.effects), _tell_requests(item), agreement)
         for order_id in refused:

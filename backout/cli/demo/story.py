@@ -14,12 +14,12 @@ from backout.cli.demo.stage import Stage
 from backout.cli.demo.verdict import Check, Evidence, attempts_of, judge, judge_refused
 from backout.cli.demo.watch import StoryFailed, Watch
 from backout.cli.demo.worker import Killed, Worker
-from backout.cli.picture import RunPicture
 from backout.errors import InvalidInput
 from backout.ledger import queries
 from backout.ledger.session import Ledger
 from backout.pipelines.handle import RunHandle
 from backout.states import StepState
+from backout.views.picture import RunPicture
 
 T = TypeVar("T")
 

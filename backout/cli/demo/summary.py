@@ -10,7 +10,7 @@ from backout.cli.demo.ending import NextStep
 from backout.cli.demo.stage import Stage
 from backout.cli.demo.story import Told
 from backout.cli.demo.verdict import Check, Evidence
-from backout.cli.render.story import tell_story
+from backout.views.story import tell_story
 
 
 def summarise(

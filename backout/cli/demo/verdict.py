@@ -10,10 +10,10 @@ from typing import Final
 from backout.cli.demo.books import Effect, Request
 from backout.cli.demo.orders import Order
 from backout.cli.demo.worker import Killed
-from backout.cli.picture import RunPicture
 from backout.events import Event
 from backout.ledger.records import EntryRecord
 from backout.states import Direction, RollbackOutcome, RunState, StepState
+from backout.views.picture import RunPicture
 
 FORWARD_DEEDS: Final = ("reserve", "charge", "book", "send")
 """What each step asks outside, in the order of the pipeline."""

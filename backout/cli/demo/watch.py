@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from backout.cli.picture import RunPicture, read_picture
-from backout.cli.render.clock import Clock
 from backout.cli.render.entries import write_entry
 from backout.cli.render.page import draw_progress
 from backout.identifiers import RunId
 from backout.ledger.session import Ledger
+from backout.views.clock import Clock
+from backout.views.picture import RunPicture, read_picture
 
 LOOK_SECONDS: Final = 0.1
 PATIENCE_SECONDS: Final = 45.0

@@ -10,11 +10,12 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from backout.cli.look import Look
-from backout.cli.render.marks import RUN_MARKS
-from backout.cli.render.words import clean, in_commands, join_words, say_count
+from backout.cli.wording import in_commands
 from backout.identifiers import RunId
 from backout.states import RunState
+from backout.views.look import Look
+from backout.views.marks import RUN_MARKS
+from backout.views.words import clean, join_words, say_count
 
 MOST_REASONS = 20
 

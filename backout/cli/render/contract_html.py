@@ -7,8 +7,8 @@ from html import escape
 from typing import Final, assert_never
 
 from backout.cli.render.contract_style import STYLE
-from backout.cli.render.contract_words import ContractWords, StepWords, split_code
 from backout.pipelines.contract import OnCompensationFailure, OnFailure, RecoveryKind
+from backout.views.contract_words import ContractWords, StepWords, split_code
 
 _BACK_CLASSES: Final = {
     RecoveryKind.COMPENSATE: "undo",

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from backout.cli.render.contract_mermaid import draw_mermaid
-from backout.cli.render.contract_words import ContractWords, StepWords, split_code
+from backout.views.contract_words import ContractWords, StepWords, split_code
 
 
 def draw_markdown(words: ContractWords) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from backout.cli.render.contract_words import ContractWords, StepWords, plain
 from backout.pipelines.contract import OnCompensationFailure, OnFailure, RecoveryKind
+from backout.views.contract_words import ContractWords, StepWords, plain
 
 _PLAIN: Final = frozenset(" _,:")
 """What needs no escape in a quoted label, beside letters and digits."""

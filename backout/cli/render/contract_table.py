@@ -9,10 +9,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from backout.cli.render.contract_words import ContractWords, StepWords, split_code
 from backout.cli.render.contracts import draw_warnings
 from backout.pipelines.contract import RecoveryKind
 from backout.pipelines.warnings import ContractWarning
+from backout.views.contract_words import ContractWords, StepWords, split_code
 
 
 def draw_contract(words: ContractWords, warnings: Sequence[ContractWarning]) -> RenderableType:

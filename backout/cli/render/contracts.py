@@ -10,9 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from backout.cli.render.contract_words import last_name, say_action, say_retry
 from backout.cli.render.snake import Snake
-from backout.cli.render.words import clean, say_setting
 from backout.pipelines.contract import (
     CompensationContract,
     OnCompensationFailure,
@@ -23,6 +21,8 @@ from backout.pipelines.contract import (
     StepContract,
 )
 from backout.pipelines.warnings import ContractWarning
+from backout.views.contract_words import last_name, say_action, say_retry
+from backout.views.words import clean, say_setting
 
 _AFTER_FAILURE = {
     OnFailure.ROLLBACK: "then rollback",

@@ -9,11 +9,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from backout.cli.picture import RunPicture
-from backout.cli.render.clock import Clock
-from backout.cli.render.words import clean, clean_line, clip
 from backout.ledger.records import EntryRecord
 from backout.states import Direction
+from backout.views.clock import Clock
+from backout.views.picture import RunPicture
+from backout.views.words import clean, clean_line, clip
 
 LONGEST_TEXT = 300
 

@@ -10,13 +10,14 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from backout.cli.picture import RunPicture
-from backout.cli.render.clock import Clock
-from backout.cli.render.marks import RUN_MARKS
-from backout.cli.render.story import REVIEW_WORDS
-from backout.cli.render.words import clean, clip, say_seconds
+from backout.cli.render.tones import draw_mark
 from backout.ledger.records import ReviewRecord, RunRecord
 from backout.states import RollbackOutcome
+from backout.views.clock import Clock
+from backout.views.marks import RUN_MARKS
+from backout.views.picture import RunPicture
+from backout.views.story import REVIEW_WORDS
+from backout.views.words import clean, clip, say_seconds
 
 LONGEST_EVIDENCE = 400
 
@@ -72,7 +73,7 @@ def draw_review(review: ReviewRecord, clock: Clock) -> RenderableType:
 
 
 def _say_state(run: RunRecord) -> Text:
-    state = RUN_MARKS[run.state].as_text()
+    state = draw_mark(RUN_MARKS[run.state])
     if run.rollback_outcome is not RollbackOutcome.NONE:
         state.append(f", rollback {run.rollback_outcome.value}", style="default")
     if run.requires_human_review:

@@ -9,15 +9,16 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
-from backout.cli.render.marks import Mark
-from backout.cli.render.words import clean, clean_line, join_words, say_count
+from backout.cli.render.tones import STYLES
 from backout.tasks.doctor.findings import Finding, Level, count_levels
+from backout.views.marks import Mark, Tone
+from backout.views.words import clean, clean_line, join_words, say_count
 
 LEVEL_MARKS: Final[Mapping[Level, Mark]] = {
-    Level.OK: Mark("✓", "ok", "green"),
-    Level.NOTE: Mark("·", "note", "cyan"),
-    Level.WARNING: Mark("!", "warning", "bold yellow"),
-    Level.PROBLEM: Mark("✗", "problem", "bold red"),
+    Level.OK: Mark("✓", "ok", Tone.GOOD),
+    Level.NOTE: Mark("·", "note", Tone.ACTIVE),
+    Level.WARNING: Mark("!", "warning", Tone.WARNING),
+    Level.PROBLEM: Mark("✗", "problem", Tone.BAD),
 }
 HEAD: Final = "  "
 BODY: Final = "    "
@@ -45,7 +46,7 @@ def summarise(findings: Sequence[Finding]) -> Text:
     ]
     passed = f"{say_count(counts[Level.OK], 'check')} passed"
     mark = LEVEL_MARKS[Level.OK if worst is Level.NOTE else worst]
-    return Text(f"{mark.sign} {join_words([*listed, passed])}", style=mark.style)
+    return Text(f"{mark.sign} {join_words([*listed, passed])}", style=STYLES[mark.tone])
 
 
 def _draw_lines(console: Console, findings: Sequence[Finding]) -> Iterator[Text]:
@@ -64,9 +65,9 @@ def _draw_finding(console: Console, finding: Finding, width: int) -> Iterator[Te
     if finding.level in (Level.WARNING, Level.PROBLEM):
         head.stylize("bold")
     head.highlight_regex("`[^`]+`", "cyan")
-    first = Text.assemble(HEAD, (f"{mark.sign} ", mark.style))
+    first = Text.assemble(HEAD, (f"{mark.sign} ", STYLES[mark.tone]))
     if finding.level is not Level.OK:
-        first.append(f"{mark.word}: ", mark.style)
+        first.append(f"{mark.word}: ", STYLES[mark.tone])
         head.append(f" [{finding.code.value}]", "dim")
     yield from _wrap(console, first + head, width)
     for text in (finding.why, finding.remedy):

@@ -10,7 +10,8 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from backout.cli.render.marks import Mark
+from backout.cli.render.tones import STYLES
+from backout.views.marks import Mark
 
 GAP: Final = 2
 INDENT: Final = "  "
@@ -59,11 +60,11 @@ class Lines:
     def _lay_out(
         self, console: Console, line: Line, name_width: int, columns: Sequence[int], max_width: int
     ) -> Iterable[Text]:
-        head = Text.assemble(INDENT, (f"{line.mark.sign} ", line.mark.style), (line.name, "bold"))
+        head = Text.assemble(INDENT, (f"{line.mark.sign} ", STYLES[line.mark.tone]), (line.name, "bold"))
         if cell_len(line.name) > name_width:
             yield head
             head = Text("")
-        yield _row(head, name_width + 4, [line.mark.word, *line.cells], columns, "default", line.mark.style)
+        yield _row(head, name_width + 4, [line.mark.word, *line.cells], columns, "default", STYLES[line.mark.tone])
         for note in line.notes:
             margin = Text.assemble(INDENT, ("│ ", "dim"), INDENT)
             room = max(20, max_width - margin.cell_len)

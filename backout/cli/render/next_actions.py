@@ -8,12 +8,13 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from backout.cli.look import needs_output
 from backout.cli.render.commands import VERBS, say_command
-from backout.cli.render.words import clean, in_commands
+from backout.cli.wording import in_commands
 from backout.compensations.next_actions import NextAction
 from backout.compensations.requests import RunView, Verb
 from backout.states import Direction, RunState, StepState
+from backout.views.look import needs_output
+from backout.views.words import clean
 
 NOTHING = "Nothing can be done about this run now."
 

@@ -6,13 +6,14 @@ from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
-from backout.cli.picture import RunPicture
-from backout.cli.render.clock import Clock
 from backout.cli.render.entries import draw_entries, draw_tracebacks
 from backout.cli.render.facts import draw_facts, draw_review
-from backout.cli.render.marks import RUN_MARKS
-from backout.cli.render.story import tell_story
 from backout.cli.render.timeline import draw_rollback, draw_steps
+from backout.cli.render.tones import STYLES, draw_mark
+from backout.views.clock import Clock
+from backout.views.marks import RUN_MARKS
+from backout.views.picture import RunPicture
+from backout.views.story import tell_story
 
 
 def draw_run(picture: RunPicture, clock: Clock, *, with_entries: bool = False) -> RenderableType:
@@ -40,9 +41,9 @@ def draw_story(picture: RunPicture) -> Panel:
     mark = RUN_MARKS[picture.run.state]
     return Panel(
         Text(tell_story(picture), style="bold"),
-        title=Text(f"{mark.sign} {mark.word}", style=mark.style),
+        title=draw_mark(mark),
         title_align="left",
-        border_style=mark.style,
+        border_style=STYLES[mark.tone],
     )
 
 

@@ -9,13 +9,15 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from backout.cli.look import Look
-from backout.cli.render.marks import RUN_MARKS
-from backout.cli.render.words import clean, clip, in_commands
+from backout.cli.render.tones import draw_mark
+from backout.cli.wording import in_commands
 from backout.compensations.actions import ActionDone
 from backout.compensations.requests import PlannedTask, Refusal, TaskKind, Verb
 from backout.jsontext import JsonValue, dump_json
 from backout.states import RunState
+from backout.views.look import Look
+from backout.views.marks import RUN_MARKS
+from backout.views.words import clean, clip
 
 LONGEST_VALUE: Final = 300
 DEEDS: Final[Mapping[Verb, str]] = {
@@ -45,7 +47,7 @@ def draw_look(look: Look) -> RenderableType:
         ("Preview", "bold"),
         f": {DEEDS[seen.verb]}.\n",
         f"Run {seen.run_id} of {clean(look.view.run.pipeline)} is ",
-        (f"{mark.sign} {mark.word}", mark.style),
+        draw_mark(mark),
         f" ({clean(look.view.run.operator_state)})",
     )
     if seen.refusal is not None:
@@ -84,7 +86,7 @@ def draw_done(done: ActionDone, *, actor: str, reason: str, sending: str) -> Ren
     head = Text.assemble(
         ("✓ Done", "bold green"),
         ": the run is ",
-        (f"{mark.sign} {mark.word}", mark.style),
+        draw_mark(mark),
         f". Recorded as asked for by {clean(actor)}: {clip(reason, LONGEST_VALUE)}.",
     )
     parts: list[RenderableType] = [head]
@@ -97,7 +99,7 @@ def _say_lead(state: RunState, leads_to: RunState) -> Text:
     if leads_to is state:
         return Text(" and stays so.")
     mark = RUN_MARKS[leads_to]
-    return Text.assemble(", and would be ", (f"{mark.sign} {mark.word}", mark.style), ".")
+    return Text.assemble(", and would be ", draw_mark(mark), ".")
 
 
 def _draw_refusal(refusal: Refusal) -> list[RenderableType]:

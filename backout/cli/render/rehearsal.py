@@ -11,13 +11,14 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from backout.cli.render.marks import RUN_MARKS
-from backout.cli.render.words import clean, clip, join_words, say_count
+from backout.cli.render.tones import draw_mark
 from backout.faultpoints import FaultPoint
 from backout.jsontext import JsonValue
 from backout.pipelines.contract import Plan
 from backout.testing.rehearsal.cases import LeftBehind, Rehearsal, RehearsedCase, Why
 from backout.testing.rehearsal.places import Place, PlaceKind
+from backout.views.marks import RUN_MARKS
+from backout.views.words import clean, clip, join_words, say_count
 
 INPUT_CHARACTERS: Final = 300
 SHOWN_PROBLEMS: Final = 3
@@ -173,7 +174,7 @@ def _say_asked(case: RehearsedCase) -> Text:
 
 
 def _say_end(case: RehearsedCase) -> Text:
-    end = RUN_MARKS[case.state].as_text()
+    end = draw_mark(RUN_MARKS[case.state])
     if case.done_twice:
         end.append(f"\n✗ twice: {clean(', '.join(case.done_twice))}", "bold red")
     if not case.was_reached:

@@ -11,21 +11,23 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from backout.cli.look import Look, needs_output
-from backout.cli.picture import RunPicture
-from backout.cli.render.clock import Clock
 from backout.cli.render.commands import say_command
 from backout.cli.render.facts import say_value
-from backout.cli.render.marks import RUN_MARKS
 from backout.cli.render.previews import say_tasks
 from backout.cli.render.snake import Snake
-from backout.cli.render.story import REVIEW_WORDS, tell_story
-from backout.cli.render.words import clean, clip, in_commands, shorten_ids
+from backout.cli.render.tones import draw_mark
+from backout.cli.wording import in_commands
 from backout.compensations.requests import Request, ReviewDecision
 from backout.identifiers import RunId
 from backout.ledger.records import ReviewRecord, RunRecord, StepRecord
 from backout.pipelines.contract import StepContract
 from backout.states import Direction, StepState
+from backout.views.clock import Clock
+from backout.views.look import Look, needs_output
+from backout.views.marks import RUN_MARKS
+from backout.views.picture import RunPicture
+from backout.views.story import REVIEW_WORDS, tell_story
+from backout.views.words import clean, clip, shorten_ids
 
 LONGEST_TEXT: Final = 600
 MEANINGS: Final[Mapping[ReviewDecision, str]] = {
@@ -137,7 +139,7 @@ def _print_facts(console: Console, picture: RunPicture, review: ReviewRecord, cl
         if value:
             grid.add_row(f"  {name}", value)
     mark = RUN_MARKS[run.state]
-    grid.add_row("  state", Text.assemble((f"{mark.sign} {mark.word}", mark.style), f" ({clean(run.operator_state)})"))
+    grid.add_row("  state", Text.assemble(draw_mark(mark), f" ({clean(run.operator_state)})"))
     console.print(grid)
 
 
@@ -220,7 +222,7 @@ def _say_consequence(decision: ReviewDecision, look: Look, *, takes_output: bool
         yield Text("It would be recorded with the output that you give, and the run goes on.")
         return
     leads = look.preview.leads_to
-    after = f"the run is {RUN_MARKS[leads].sign} {RUN_MARKS[leads].word}" if leads else ""
+    after = f"the run is {RUN_MARKS[leads]}" if leads else ""
     tasks = say_tasks(look.preview.tasks)
     yield Text(f"Then {after}{f'; next: {tasks}' if tasks else ''}.")
     for note in look.preview.notes:

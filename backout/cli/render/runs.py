@@ -10,12 +10,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from backout.cli.render.clock import Clock
-from backout.cli.render.marks import RUN_MARKS
 from backout.cli.render.snake import Snake
-from backout.cli.render.words import clean, say_count, say_seconds, shorten_ids
+from backout.cli.render.tones import STYLES, draw_mark
 from backout.ledger.records import RunRecord
 from backout.states import RunState
+from backout.views.clock import Clock
+from backout.views.marks import RUN_MARKS
+from backout.views.words import clean, say_count, say_seconds, shorten_ids
 
 WIDE: Final = 120
 _WIDE_HEADINGS: Final = ("run", "pipeline", "state", "operator state", "subject", "enqueued", "took")
@@ -67,7 +68,7 @@ def _say_took(run: RunRecord) -> str:
 def draw_counts(counts: Mapping[RunState, int]) -> Text:
     """Return how many runs the ledger has in each state: `12 runs: ▶ 3 running, ✓ 9 succeeded`."""
     parts = [
-        Text(f"{mark.sign} {counts[state]:,} {mark.word}", style=mark.style)
+        Text(f"{mark.sign} {counts[state]:,} {mark.word}", style=STYLES[mark.tone])
         for state, mark in RUN_MARKS.items()
         if counts.get(state)
     ]
@@ -76,7 +77,7 @@ def draw_counts(counts: Mapping[RunState, int]) -> Text:
 
 
 def _say_state(run: RunRecord) -> Text:
-    state = RUN_MARKS[run.state].as_text()
+    state = draw_mark(RUN_MARKS[run.state])
     if run.requires_human_review:
         state.append("\nneeds a person", style="bold magenta")
     return state

@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 SHORTEST_ID: Final = 13
 """Characters of a run id that are always shown: its millisecond (`01985c3e-7a1b`)."""
 
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
-
-_COMMANDS: Final[Mapping[str, str]] = {
-    "retry_step": "backout runs retry",
-    "resume": "backout runs resume",
-    "skip_step": "backout runs skip",
-    "rollback": "backout runs rollback",
-    "continue_rollback": "backout runs continue",
-    "cancel": "backout runs cancel",
-    "pause": "backout runs pause",
-    "rerun_compensation": "backout compensations rerun",
-    "resolve": "backout reviews resolve",
-    "assign_review": "backout reviews assign",
-    "to_step": "--to-step",
-    "across_irreversible": "--across-irreversible",
-    "not_done": "not-done",
-}
-"""What a verb, an option or a decision is called on the command line."""
 
 
 def say_seconds(seconds: float, *, units: int = 2) -> str:
@@ -67,11 +49,6 @@ def say_was(count: int, deed: str, noun: str | None = None) -> str:
 def join_words(parts: Sequence[str]) -> str:
     """Return a list as it is read: `a`, `a and b`, `a, b and c`."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""
-
-
-def in_commands(text: str) -> str:
-    """Return text with the verbs that it names between backticks as they are typed: `resume`, `backout runs resume`."""
-    return re.sub(r"`(\w+)`", lambda found: f"`{_COMMANDS.get(found[1], found[1])}`", text)
 
 
 def clean(text: object) -> str:

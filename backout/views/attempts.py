@@ -6,47 +6,46 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from rich.text import Text
-
-from backout.cli.picture import RunPicture
-from backout.cli.render.clock import Clock
-from backout.cli.render.words import clean, clip, say_count, say_seconds
 from backout.events import Event
 from backout.ledger.records import EntryRecord, StepRecord
+from backout.views.clock import Clock
+from backout.views.marks import Tone
+from backout.views.notes import Note
+from backout.views.picture import RunPicture
+from backout.views.words import clean, clip, say_count, say_seconds
 
 MOST_NOTES: Final = 8
 """A step that was tried a thousand times shows its first attempts and its last ones."""
 
-_STYLES: Final[Mapping[Event, str]] = {
-    Event.RETRY_SCHEDULED: "yellow",
-    Event.STEP_FAILED: "red",
-    Event.CLAIM_RELEASED: "yellow",
-    Event.STEP_IN_DOUBT: "magenta",
-    Event.LATE_RESULT: "yellow",
-    Event.RESULT_REUSED: "default",
+_TONES: Final[Mapping[Event, Tone]] = {
+    Event.RETRY_SCHEDULED: Tone.BACK,
+    Event.STEP_FAILED: Tone.ERROR,
+    Event.CLAIM_RELEASED: Tone.BACK,
+    Event.STEP_IN_DOUBT: Tone.DOUBT,
+    Event.LATE_RESULT: Tone.BACK,
+    Event.RESULT_REUSED: Tone.PLAIN,
 }
 
 
-def tell_attempts(picture: RunPicture, row: StepRecord, clock: Clock) -> list[Text]:
+def tell_attempts(picture: RunPicture, row: StepRecord, clock: Clock) -> list[Note]:
     """Return a note for each attempt that ended without success, and for each answer that came too late."""
     started: dict[int | None, datetime] = {}
-    notes: list[Text] = []
+    notes: list[Note] = []
     for entry in picture.entries_of(row):
         if entry.event is Event.ATTEMPT_STARTED:
             started[entry.attempt] = entry.at
-        elif entry.event in _STYLES:
+        elif entry.event in _TONES:
             notes.append(_tell(entry, started.get(entry.attempt), clock, picture.run.created_at))
     if len(notes) <= MOST_NOTES:
         return notes
     left_out = say_count(len(notes) - MOST_NOTES, "more")[: -len("s")]
-    return [*notes[:3], Text(f"… {left_out}, see --entries", style="dim"), *notes[3 - MOST_NOTES :]]
+    return [*notes[:3], Note.of(f"… {left_out}, see the entries", tone=Tone.FAINT), *notes[3 - MOST_NOTES :]]
 
 
-def _tell(entry: EntryRecord, started_at: datetime | None, clock: Clock, day_of: datetime) -> Text:
+def _tell(entry: EntryRecord, started_at: datetime | None, clock: Clock, day_of: datetime) -> Note:
     at = clock.say_time(started_at or entry.at, day_of=day_of)
-    note = Text(f"attempt {entry.attempt}  {at}  " if entry.attempt else f"{at}  ")
-    note.append(_say_end(entry, started_at), style=_STYLES[entry.event])
-    return note
+    head = f"attempt {entry.attempt}  {at}  " if entry.attempt else f"{at}  "
+    return Note.of(head, (_say_end(entry, started_at), _TONES[entry.event]))
 
 
 def _say_end(entry: EntryRecord, started_at: datetime | None) -> str:

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from backout.cli.render.words import clean, join_words, say_count, say_seconds, say_setting
 from backout.pipelines.contract import (
     Backoff,
     CompensationContract,
@@ -26,6 +25,7 @@ from backout.pipelines.contract import (
 )
 from backout.pipelines.warnings import ContractWarning
 from backout.pipelines.words import state_while_running
+from backout.views.words import clean, join_words, say_count, say_seconds, say_setting
 
 _CODE: Final = ("\x02", "\x03")
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, assert_never
 
-from backout.cli.picture import RunPicture
-from backout.cli.render.clock import Clock
-from backout.cli.render.questions import ASKED, find_open_question
-from backout.cli.render.words import clean, clip, join_words, say_count, say_seconds, say_was
 from backout.ledger.records import ReviewRecord, StepRecord
 from backout.pipelines.contract import OnFailure
 from backout.states import Direction, ReviewReason, RunState, StepState
+from backout.views.clock import Clock
+from backout.views.picture import RunPicture
+from backout.views.questions import ASKED, find_open_question
+from backout.views.words import clean, clip, join_words, say_count, say_seconds, say_was
 
 REVIEW_WORDS: Final[Mapping[ReviewReason, str]] = {
     ReviewReason.CONFIRMATION_MISSING: "nothing confirms that it happened",

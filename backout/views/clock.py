@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 
-from backout.cli.render.words import say_seconds
+from backout.views.words import say_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

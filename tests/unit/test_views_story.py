@@ -2,11 +2,11 @@
 
 import pytest
 
-from backout.cli.picture import RunPicture
-from backout.cli.render.story import REVIEW_WORDS, tell_story
 from backout.events import Event
 from backout.ledger.records import StepRecord
 from backout.states import ReviewReason, RunState, StepState
+from backout.views.picture import RunPicture
+from backout.views.story import REVIEW_WORDS, tell_story
 from tests.support.pictures import (
     COMPENSATION,
     at,

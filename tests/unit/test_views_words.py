@@ -1,11 +1,11 @@
-"""Lengths of time, counts, ids and other people's text, as the command line writes them."""
+"""Lengths of time, counts, ids and other people's text, as people are shown them."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from backout.cli.render.clock import Clock
-from backout.cli.render.words import clean, clip, join_words, say_count, say_seconds, say_setting, say_was, shorten_ids
+from backout.views.clock import Clock
+from backout.views.words import clean, clip, join_words, say_count, say_seconds, say_setting, say_was, shorten_ids
 
 NOW = datetime(2025, 11, 22, 5, 20, 0, tzinfo=UTC)
 EARLY = timezone(timedelta(hours=1), "CET")

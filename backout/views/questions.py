@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rich.text import Text
-
-from backout.cli.picture import RunPicture
-from backout.cli.render.clock import Clock
-from backout.cli.render.words import clip
 from backout.events import Event
 from backout.ledger.records import StepRecord
 from backout.states import Answer, Direction, StepState
+from backout.views.clock import Clock
+from backout.views.marks import Tone
+from backout.views.notes import Note
+from backout.views.picture import RunPicture
+from backout.views.words import clip
 
 ASKED = {Direction.RECONCILE: "whether it happened", Direction.VERIFY: "whether it is live"}
 _ANSWERS = {
@@ -35,23 +35,23 @@ def find_open_question(picture: RunPicture) -> StepRecord | None:
     return next((row for row in picture.steps if row.direction.is_question and row.state in waiting), None)
 
 
-def tell_question(picture: RunPicture, question: StepRecord, clock: Clock) -> Text:
+def tell_question(picture: RunPicture, question: StepRecord, clock: Clock) -> Note:
     """Return a note about one question: `asked whether it happened, attempt 2: it had not happened`."""
     attempt = f", attempt {question.attempt}" if question.attempt > 1 else ""
     asked = f"asked {ASKED[question.direction]}{attempt}: "
     match question.state:
         case StepState.SUCCEEDED:
-            return Text.assemble(asked, (_say_answer(question), "bold"))
+            return Note.of(asked, (_say_answer(question), Tone.STRONG))
         case StepState.FAILED:
-            return Text.assemble(asked, (f"no answer ({clip((question.error or {}).get('message') or '')})", "red"))
+            return Note.of(asked, (f"no answer ({clip((question.error or {}).get('message') or '')})", Tone.ERROR))
         case StepState.RETRY_SCHEDULED if question.next_retry_at is not None:
             why = clip((question.error or {}).get("message") or "")
-            return Text.assemble(asked, (f"{why}; the next is {clock.say_due(question.next_retry_at)}", "yellow"))
+            return Note.of(asked, (f"{why}; the next is {clock.say_due(question.next_retry_at)}", Tone.BACK))
         case StepState.WAITING:
-            return Text.assemble(asked, (f"it {_why_it_waits(picture, question)}", "yellow"))
+            return Note.of(asked, (f"it {_why_it_waits(picture, question)}", Tone.BACK))
         case StepState.PENDING:
-            return Text(f"to be asked {ASKED[question.direction]} before it is undone")
-    return Text(f"{asked}waits for the answer")
+            return Note.of(f"to be asked {ASKED[question.direction]} before it is undone")
+    return Note.of(f"{asked}waits for the answer")
 
 
 def _say_answer(question: StepRecord) -> str:
