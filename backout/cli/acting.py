@@ -17,7 +17,7 @@ from backout.cli.engine import FoundEngine, open_engine
 from backout.cli.exits import Exit
 from backout.cli.output import json_option, make_console, write_json
 from backout.cli.render.previews import draw_done, draw_look
-from backout.cli.shapes import shape, shape_preview
+from backout.cli.shapes import shape_preview
 from backout.cli.wait import wait_until_idle
 from backout.compensations.actions import ActionDone, act
 from backout.compensations.requests import Request, Verb
@@ -26,6 +26,7 @@ from backout.identifiers import RunId
 from backout.states import SETTLED_RUN_STATES
 from backout.views.look import Look, look_at
 from backout.views.picture import resolve_run
+from backout.views.shapes import shape
 from backout.views.words import say_setting
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -19,7 +19,6 @@ from backout.cli.engine import FoundEngine, open_engine
 from backout.cli.exits import Exit
 from backout.cli.output import make_console, write_json_line
 from backout.cli.render.bulk import Outcome, draw_counts, draw_outcomes
-from backout.cli.shapes import shape
 from backout.cli.since import Since, resolve_since
 from backout.compensations.actions import act
 from backout.compensations.requests import Request
@@ -28,6 +27,7 @@ from backout.ledger import queries
 from backout.ledger.session import Ledger, LedgerConnection
 from backout.states import FINAL_RUN_STATES, RunState
 from backout.views.look import Look, look_at
+from backout.views.shapes import shape
 from backout.views.words import say_count
 
 F = TypeVar("F", bound=Callable[..., Any])

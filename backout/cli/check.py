@@ -13,9 +13,9 @@ from backout.cli.definitions import find_definitions, import_definitions, module
 from backout.cli.exits import Exit
 from backout.cli.output import json_option, make_console, write_json
 from backout.cli.render.contracts import draw_pipeline, draw_warnings
-from backout.cli.shapes import shape_pipeline
 from backout.pipelines.contract import Plan
 from backout.pipelines.warnings import ContractWarning, find_warnings
+from backout.views.shapes import shape_pipeline
 from backout.views.words import say_count
 
 

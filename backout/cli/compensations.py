@@ -13,11 +13,12 @@ from backout.cli.engine import open_engine
 from backout.cli.output import json_option, make_clock, make_console, utc_option, write_json
 from backout.cli.render.previews import draw_look
 from backout.cli.render.timeline import draw_rollback
-from backout.cli.shapes import shape, shape_preview
+from backout.cli.shapes import shape_preview
 from backout.compensations.requests import Request, Verb
 from backout.states import Direction
 from backout.views.look import look_at
 from backout.views.picture import read_picture, resolve_run
+from backout.views.shapes import shape
 
 
 @click.group("compensations")

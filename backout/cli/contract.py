@@ -19,11 +19,11 @@ from backout.cli.render.contract_html import draw_html
 from backout.cli.render.contract_markdown import draw_markdown
 from backout.cli.render.contract_mermaid import draw_mermaid
 from backout.cli.render.contract_table import draw_contract
-from backout.cli.shapes import shape_contract
 from backout.errors import ConfigurationError
 from backout.pipelines.definition import PipelineDefinition
 from backout.pipelines.warnings import find_warnings
 from backout.views.contract_words import tell_contract
+from backout.views.shapes import shape_contract
 
 
 class Format(StrEnum):

@@ -14,7 +14,6 @@ from backout.cli.door import find_app, named_app, named_database
 from backout.cli.exits import Exit
 from backout.cli.output import json_option, make_console, write_json
 from backout.cli.render.findings import print_findings
-from backout.cli.shapes import shape
 from backout.errors import BackoutError, ConfigurationError
 from backout.pipelines.contract import Plan
 from backout.pipelines.registry import all_pipelines
@@ -22,6 +21,7 @@ from backout.tasks.doctor.collect import Question, collect_facts
 from backout.tasks.doctor.diagnosis import diagnose
 from backout.tasks.doctor.facts import Failed
 from backout.tasks.doctor.findings import Finding, Level, count_levels
+from backout.views.shapes import shape
 
 
 @click.command("doctor")

@@ -16,7 +16,6 @@ from backout.cli.definitions import import_definitions, module_option
 from backout.cli.exits import Exit
 from backout.cli.output import json_option, make_console, write_json
 from backout.cli.render.rehearsal import draw_head, draw_problems, draw_rehearsal, draw_verdict
-from backout.cli.shapes import shape
 from backout.jsontext import JsonValue
 from backout.pipelines.definition import PipelineDefinition
 from backout.pipelines.registry import find_pipeline
@@ -25,6 +24,7 @@ from backout.testing.rehearsal.inputs import check_input, make_input, typed_inpu
 from backout.testing.rehearsal.places import select_places
 from backout.testing.rehearsal.runner import rehearse as run_rehearsal
 from backout.testing.rehearsal.stand_ins import make_stand_ins
+from backout.views.shapes import shape
 
 REAL: Final = "Warning: --real calls the functions of {name} for real, some of them several times."
 

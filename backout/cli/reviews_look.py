@@ -14,8 +14,8 @@ from backout.cli.door import open_ledger, say_start
 from backout.cli.engine import open_engine
 from backout.cli.exits import UnknownReview
 from backout.cli.output import json_option, make_clock, make_console, utc_option, write_json
-from backout.cli.render.reviews import draw_reviews, print_review, say_asked
-from backout.cli.shapes import shape, shape_preview
+from backout.cli.render.reviews import draw_reviews, print_review
+from backout.cli.shapes import shape_preview
 from backout.compensations.requests import Request, ReviewDecision, Verb
 from backout.identifiers import RunId
 from backout.ledger import queries
@@ -23,6 +23,8 @@ from backout.ledger.records import ReviewRecord, RunRecord
 from backout.ledger.session import Ledger, LedgerConnection
 from backout.views.look import Look, look_at
 from backout.views.picture import RunPicture, read_picture
+from backout.views.reviews import is_overdue, say_asked
+from backout.views.shapes import shape
 from backout.views.story import tell_story
 
 
@@ -84,11 +86,6 @@ def list_command(
     if listed.more:
         console.print(f"… and {listed.more:,} more: --limit")
     console.print(f"All about one, and what you can decide: {say_start(ctx)} reviews show ID", soft_wrap=True)
-
-
-def is_overdue(review: ReviewRecord, now: datetime) -> bool:
-    """Return whether a review is open although its deadline has passed."""
-    return review.decision is None and review.deadline_at is not None and review.deadline_at < now
 
 
 @click.command("show")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import click
@@ -13,40 +11,10 @@ from backout.cli.completion import complete_pipelines, complete_runs
 from backout.cli.door import open_ledger
 from backout.cli.output import json_option, make_clock, make_console, utc_option, write_json
 from backout.cli.render.runs import draw_counts, draw_runs
-from backout.cli.shapes import shape
-from backout.identifiers import RunId
-from backout.ledger import queries
-from backout.ledger.records import RunRecord
-from backout.ledger.session import Ledger, LedgerConnection
 from backout.states import RunState
 from backout.views.picture import resolve_run
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
-    """Which runs are meant; see the options of the command."""
-
-    pipeline: str | None
-    states: tuple[RunState, ...]
-    text: str | None
-    needs_person: bool
-    before: RunId | None
-    limit: int
-
-    @property
-    def is_narrow(self) -> bool:
-        """True when it leaves runs out by what they are."""
-        return bool(self.pipeline or self.states or self.text or self.needs_person or self.before)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
-    """One page of runs, and what there is in all."""
-
-    runs: list[RunRecord]
-    counts: dict[RunState, int]
-    has_older: bool
-    now: datetime
+from backout.views.runs import RunFilter, RunPage, read_runs
+from backout.views.shapes import shape
 
 
 @click.command("list")
@@ -76,7 +44,7 @@ def list_command(
     """
     with open_ledger(ctx) as ledger:
         before = resolve_run(ledger, given["before"]) if given["before"] else None
-        wanted = Filter(
+        wanted = RunFilter(
             pipeline=given["pipeline"],
             states=tuple(RunState(state) for state in states),
             text=given["search"],
@@ -97,30 +65,7 @@ def list_command(
         _print_runs(make_console(ctx), listed, wanted, with_full_ids=full, utc=utc)
 
 
-def read_runs(ledger: Ledger, wanted: Filter) -> Listed:
-    """Return a page of runs; one more than asked for is read to know whether there is another page."""
-
-    def read(connection: LedgerConnection) -> Listed:
-        runs = queries.list_runs(
-            connection,
-            pipeline=wanted.pipeline,
-            states=wanted.states,
-            text=wanted.text,
-            needs_person=wanted.needs_person,
-            before=wanted.before,
-            limit=wanted.limit + 1,
-        )
-        return Listed(
-            runs=runs[: wanted.limit],
-            counts=queries.count_by_state(connection, wanted.pipeline),
-            has_older=len(runs) > wanted.limit,
-            now=queries.read_clock(connection),
-        )
-
-    return ledger.read(read)
-
-
-def _print_runs(console: Console, listed: Listed, wanted: Filter, *, with_full_ids: bool, utc: bool) -> None:
+def _print_runs(console: Console, listed: RunPage, wanted: RunFilter, *, with_full_ids: bool, utc: bool) -> None:
     if listed.runs:
         clock = make_clock(listed.now, utc=utc)
         console.print(draw_runs(listed.runs, clock, width=console.width, with_full_ids=with_full_ids))

@@ -14,9 +14,9 @@ from backout.cli.output import json_option, make_clock, make_console, utc_option
 from backout.cli.render.next_actions import print_actions
 from backout.cli.render.page import draw_run
 from backout.cli.render.svg import SVG_FORMAT
-from backout.cli.shapes import shape_picture
 from backout.views.look import list_actions, read_view
 from backout.views.picture import read_picture, resolve_run
+from backout.views.shapes import shape_picture
 from backout.views.words import shorten_ids
 
 SVG_WIDTH: Final = 100

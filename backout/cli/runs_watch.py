@@ -18,13 +18,13 @@ from backout.cli.output import json_option, make_clock, make_console, utc_option
 from backout.cli.render.entries import write_entry
 from backout.cli.render.page import draw_progress, draw_run
 from backout.cli.runs_watch_all import follow_all
-from backout.cli.shapes import shape
 from backout.errors import WaitTimedOut
 from backout.identifiers import RunId
 from backout.ledger.records import EntryRecord
 from backout.ledger.session import Ledger
 from backout.states import RunState
 from backout.views.picture import RunPicture, read_picture, resolve_run
+from backout.views.shapes import shape
 from backout.views.story import tell_story
 
 FIRST_PAUSE_SECONDS: Final = 0.2

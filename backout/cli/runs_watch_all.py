@@ -8,10 +8,10 @@ from backout.cli.door import open_ledger
 from backout.cli.exits import Exit
 from backout.cli.output import make_clock, write_json_line
 from backout.cli.render.entries import write_entry
-from backout.cli.shapes import shape
 from backout.events import read_lifecycle
 from backout.ledger.following import FollowedEntry
 from backout.pipelines.follow import Follower
+from backout.views.shapes import shape
 from backout.views.words import clean
 
 

@@ -1,125 +1,25 @@
-"""The documented JSON shapes: records as dictionaries, enums as their values, instants as ISO 8601 in UTC."""
+"""The documented JSON shapes that hold what is typed: previews and actions with their commands."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from enum import StrEnum
-from typing import Any, Final
+from typing import Any
 
 from backout.cli.render.commands import say_command
 from backout.compensations.next_actions import NextAction
 from backout.compensations.requests import Request, RunView
-from backout.pipelines.contract import Plan
-from backout.pipelines.warnings import ContractWarning
-from backout.views.contract_words import ContractWords, plain
+from backout.views import shapes
 from backout.views.look import Look, needs_output
-from backout.views.picture import RunPicture
-from backout.views.story import tell_story
-
-_INTERNAL: Final = frozenset({"claim_token", "claimed_by", "sweep_at"})
-"""Fields of records that are the engine's own and may change in any release."""
-
-
-def shape(value: object) -> Any:
-    """Return a record, or a value of one, as JSON can express it.
-
-    Example:
-        `{"id": "01985c3e-…", "state": "rolled_back", "created_at": "2025-11-22T05:20:01.123456Z", …}`
-    """
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    if isinstance(value, StrEnum):
-        return value.value
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        names = [field.name for field in dataclasses.fields(value) if field.name not in _INTERNAL]
-        return {name: shape(getattr(value, name)) for name in names}
-    if isinstance(value, Mapping):
-        return {str(name): shape(item) for name, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [shape(item) for item in value]
-    return value
-
-
-def shape_picture(picture: RunPicture, *, with_entries: bool) -> dict[str, Any]:
-    """Return a run as `runs show --json` writes it.
-
-    Keys: `summary` (the sentence), `customer_message` (what a customer may be told now), `run`, `plan` (`null` when
-    this release cannot read it), `steps` (the rows, by round, forward before compensation, in the order of start),
-    `reviews`, `now` and, if asked for, `entries`.
-    """
-    document = {
-        "summary": tell_story(picture),
-        "customer_message": picture.customer_message,
-        "run": shape(picture.run),
-        "plan": shape(picture.plan),
-        "steps": shape(picture.steps),
-        "reviews": shape(picture.reviews),
-        "now": shape(picture.now),
-    }
-    if with_entries:
-        document["entries"] = shape(picture.entries)
-    return document
-
-
-def shape_pipeline(plan: Plan, warnings: Sequence[ContractWarning]) -> dict[str, Any]:
-    """Return a pipeline as `check --json` writes it.
-
-    Keys: `name`, `digest`, `deadline_seconds` and `review_within_seconds` (`null`: none), `customer_messages` (state to
-    text), `steps` (the contracts, in order) and `warnings` (`code`, `step`, `problem`, `remedy`).
-    """
-    return {
-        "name": plan.pipeline,
-        "digest": plan.digest,
-        "deadline_seconds": plan.deadline_seconds,
-        "review_within_seconds": plan.review_within_seconds,
-        "customer_messages": shape(plan.customer_messages),
-        "steps": shape(plan.steps),
-        "warnings": shape(warnings),
-    }
-
-
-def shape_contract(plan: Plan, warnings: Sequence[ContractWarning], words: ContractWords) -> dict[str, Any]:
-    """Return a pipeline as `contract --format json` writes it.
-
-    Keys: those of `shape_pipeline`, `facts` (sentences about runs as a whole), and in each step `in_words`: what is
-    said of the `step` and of its `undo` (`null` when it has none), each from a stable key to text.
-    """
-    document = shape_pipeline(plan, warnings)
-    for step, told in zip(document["steps"], words.steps, strict=True):
-        undo = {row.key: plain(row.undo) for row in told.rows if row.undo}
-        step["in_words"] = {"step": {row.key: plain(row.step) for row in told.rows}, "undo": undo or None}
-    return {**document, "facts": [plain(fact) for fact in words.facts]}
 
 
 def shape_preview(look: Look, request: Request, *, start: str) -> dict[str, Any]:
-    """Return what an action would do, as `--preview --json` writes it.
-
-    Keys: `would_be_done`, `verb`, `run_id`, `state`, `version` (for `--expecting`), `refusal` (`null`, or why and
-    remedy), `leads_to`, `tasks` in order, `notes`, `is_safe`, `warning` and `command`.
-    """
+    """Return what an action would do, as `--preview --json` writes it: see `shapes.shape_preview`, and `command`."""
     takes_output = needs_output(look.view, request) and request.output is None
-    return {
-        "would_be_done": look.is_possible,
-        **shape(look.preview),
-        "is_safe": look.is_possible and not look.warning,
-        "warning": look.warning or None,
-        "command": say_command(request, look.view.run.id, start=start, takes_output=takes_output),
-    }
+    command = say_command(request, look.view.run.id, start=start, takes_output=takes_output)
+    return {**shapes.shape_preview(look), "command": command}
 
 
 def shape_action(view: RunView, action: NextAction, *, start: str) -> dict[str, Any]:
-    """Return one thing that could be done about a run: `verb`, what it is about, `is_possible`, `is_safe`, `why`."""
-    request = action.request
-    command = say_command(request, view.run.id, start=start, takes_output=needs_output(view, request))
-    return {
-        "verb": request.verb.value,
-        "step": request.step,
-        "review_id": request.review_id,
-        "decision": shape(request.decision),
-        "is_possible": action.is_possible,
-        "is_safe": action.is_safe,
-        "why": action.why,
-        "command": command,
-    }
+    """Return one thing that could be done about a run: see `shapes.shape_action`, and `command`."""
+    takes_output = needs_output(view, action.request)
+    command = say_command(action.request, view.run.id, start=start, takes_output=takes_output)
+    return {**shapes.shape_action(action), "command": command}

@@ -11,12 +11,12 @@ import pytest
 
 from backout.cli.contract import Format
 from backout.cli.main import backout as command_line
-from backout.cli.shapes import shape_contract
 from backout.pipelines.customer import customer_message
 from backout.pipelines.validation import LONGEST_CUSTOMER_MESSAGE
 from backout.pipelines.warnings import WarningCode, find_warnings
 from backout.states import RunState
 from backout.views.contract_words import tell_contract
+from backout.views.shapes import shape_contract
 from tests.support.runs import ORDER_PLAN
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "contract.md").read_text()

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from backout.cli.exits import Exit, Refusal, UnknownReview, exit_code_of
 from backout.cli.render.commands import DECISIONS, VERBS, say_command
-from backout.cli.render.previews import DEEDS, draw_done, draw_tasks
+from backout.cli.render.previews import draw_done, draw_tasks
 from backout.cli.since import Since, resolve_since
 from backout.cli.wording import in_commands
 from backout.compensations.actions import ActionDone
@@ -17,6 +17,7 @@ from backout.compensations.requests import PlannedTask, Request, ReviewDecision,
 from backout.errors import ActionRefused, StateChanged
 from backout.identifiers import RunId
 from backout.states import RunState
+from backout.views.deeds import DEEDS
 
 NOW = datetime(2025, 11, 22, 5, 20, tzinfo=UTC)
 UNDO = PlannedTask(

@@ -14,7 +14,6 @@ from backout.cli.render.contract_html import draw_html
 from backout.cli.render.contract_markdown import draw_markdown
 from backout.cli.render.contract_mermaid import draw_mermaid, escape_label
 from backout.cli.render.contract_table import draw_contract
-from backout.cli.shapes import shape_contract
 from backout.pipelines.contract import (
     Effect,
     OnCompensationFailure,
@@ -25,6 +24,7 @@ from backout.pipelines.contract import (
 )
 from backout.pipelines.warnings import find_warnings
 from backout.views.contract_words import mark_code, plain, split_code, tell_contract
+from backout.views.shapes import shape_contract
 from tests.support.pictures import printed
 from tests.support.runs import contract, question, retry_rule, undoing
 

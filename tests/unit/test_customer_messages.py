@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from backout.cli.render.facts import draw_facts
-from backout.cli.shapes import shape_picture
 from backout.pipelines.contract import OnFailure, Plan, StepContract
 from backout.pipelines.customer import customer_message, read_plan
 from backout.pipelines.definition import PipelineDefinition
 from backout.pipelines.words import all_operator_states
 from backout.states import RunState
 from backout.views.clock import Clock
+from backout.views.shapes import shape_picture
 from tests.support.definitions import make, refused
 from tests.support.pictures import picture, printed
 from tests.support.runs import ORDER_PLAN, contract, question, undoing

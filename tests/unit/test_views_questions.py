@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from backout.cli.render.entries import say_event
 from backout.cli.render.timeline import draw_rollback, draw_steps
 from backout.events import Event
 from backout.ledger.records import StepRecord
 from backout.states import Direction, RunState, StepState
 from backout.views.clock import Clock
+from backout.views.entries import say_event
 from backout.views.questions import tell_question
 from backout.views.story import tell_story
 from tests.support.pictures import COMPENSATION, at, done, entry_record, picture, printed, step_record

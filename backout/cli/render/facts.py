@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
@@ -14,12 +11,11 @@ from backout.cli.render.tones import draw_mark
 from backout.ledger.records import ReviewRecord, RunRecord
 from backout.states import RollbackOutcome
 from backout.views.clock import Clock
+from backout.views.facts import LONGEST_EVIDENCE, say_took, say_value
 from backout.views.marks import RUN_MARKS
 from backout.views.picture import RunPicture
 from backout.views.story import REVIEW_WORDS
-from backout.views.words import clean, clip, say_seconds
-
-LONGEST_EVIDENCE = 400
+from backout.views.words import clean, clip
 
 
 def draw_facts(picture: RunPicture, clock: Clock) -> Table:
@@ -33,7 +29,7 @@ def draw_facts(picture: RunPicture, clock: Clock) -> Table:
         ("subject", Text(clean(run.subject_id or ""))),
         ("source event", Text(clean(run.source_event_id or ""))),
         ("created", Text(f"{clock.say_instant(run.created_at)}, {clock.say_age(run.created_at)}")),
-        ("took", Text(_say_took(run, clock))),
+        ("took", Text(say_took(run, clock))),
         ("external ids", _say_ids(run)),
         ("error", Text(clip(run.error_summary or "", 600), style="red")),
         ("next retry", Text(clock.say_due(run.next_retry_at) if run.next_retry_at else "")),
@@ -81,13 +77,6 @@ def _say_state(run: RunRecord) -> Text:
     return state
 
 
-def _say_took(run: RunRecord, clock: Clock) -> str:
-    attempts = f"{run.attempt_count} attempts" if run.attempt_count != 1 else "1 attempt"
-    if run.finished_at is None:
-        return f"{say_seconds(clock.seconds_since(run.created_at))} so far, {attempts}"
-    return f"{say_seconds((run.finished_at - run.created_at).total_seconds())}, {attempts}"
-
-
 def _say_ids(run: RunRecord) -> Text:
     parts = [Text.assemble(f"{clean(name)} ", (clean(value), "cyan")) for name, value in run.external_ids.items()]
     return Text(", ").join(parts)
@@ -95,20 +84,3 @@ def _say_ids(run: RunRecord) -> Text:
 
 def _say_evidence(value: object) -> str:
     return clip(say_value(value), LONGEST_EVIDENCE)
-
-
-def say_value(value: object) -> str:
-    """Return a piece of evidence in words: a list as one, an earlier decision as a sentence, anything else as JSON."""
-    match value:
-        case str():
-            return value
-        case [*parts] if parts and all(isinstance(part, str) for part in parts):
-            return ", ".join(map(str, parts))
-        case [*parts] if parts and all(isinstance(part, Mapping) and "decision" in part for part in parts):
-            return "; ".join(_say_decision(part) for part in parts if isinstance(part, Mapping))
-        case _:
-            return json.dumps(value, ensure_ascii=False)
-
-
-def _say_decision(decided: Mapping[str, object]) -> str:
-    return f"review {decided['review']}: {decided['decision']} by {decided['by']} ({decided['note']})"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -12,31 +11,12 @@ from rich.text import Text
 from backout.cli.render.tones import draw_mark
 from backout.cli.wording import in_commands
 from backout.compensations.actions import ActionDone
-from backout.compensations.requests import PlannedTask, Refusal, TaskKind, Verb
-from backout.jsontext import JsonValue, dump_json
+from backout.compensations.requests import PlannedTask, Refusal
 from backout.states import RunState
+from backout.views.deeds import DEEDS, LONGEST_VALUE, TASK_WORDS, say_given, say_tasks
 from backout.views.look import Look
 from backout.views.marks import RUN_MARKS
 from backout.views.words import clean, clip
-
-LONGEST_VALUE: Final = 300
-DEEDS: Final[Mapping[Verb, str]] = {
-    Verb.RETRY_STEP: "retry the step at which the run stopped",
-    Verb.RESUME: "let the run go on",
-    Verb.SKIP_STEP: "go on without the step",
-    Verb.ROLLBACK: "undo what the run did",
-    Verb.RERUN_COMPENSATION: "run the undo of a step again",
-    Verb.CONTINUE_ROLLBACK: "let the rollback go on",
-    Verb.RESOLVE: "decide the review",
-    Verb.CANCEL: "stop the run, and leave what was done",
-    Verb.PAUSE: "pause the run",
-}
-_KINDS: Final[Mapping[TaskKind, str]] = {
-    TaskKind.RUN: "run",
-    TaskKind.UNDO: "undo",
-    TaskKind.ASK: "ask whether it happened:",
-    TaskKind.VERIFY: "look whether it is live:",
-}
 
 
 def draw_look(look: Look) -> RenderableType:
@@ -66,11 +46,6 @@ def draw_tasks(tasks: Sequence[PlannedTask]) -> RenderableType:
     for number, task in enumerate(tasks, start=1):
         parts.append(Padding(Text("\n").join(_draw_task(number, task)), (0, 0, 0, 2)))
     return Group(*parts)
-
-
-def say_tasks(tasks: Sequence[PlannedTask]) -> str:
-    """Return tasks in one line: `undo charge_card, then undo reserve_stock`."""
-    return ", then ".join(f"{_KINDS[task.kind]} {clean(task.step)}" for task in tasks)
 
 
 def draw_done(done: ActionDone, *, actor: str, reason: str, sending: str) -> RenderableType:
@@ -109,22 +84,14 @@ def _draw_refusal(refusal: Refusal) -> list[RenderableType]:
 
 def _draw_task(number: int, task: PlannedTask) -> Iterator[Text]:
     action = f": {clean(task.action)}" if task.action else ""
-    yield Text.assemble(f"{number}. {_KINDS[task.kind]} ", (clean(task.step), "bold"), action)
+    yield Text.assemble(f"{number}. {TASK_WORDS[task.kind]} ", (clean(task.step), "bold"), action)
     yield Text(f"   task {clean(task.name) or '(none is defined)'}", style="dim")
     for name, value in task.given.items():
-        shown = _say_given(value)
+        shown = say_given(value)
         if shown:
             yield Text(f"   with {name.replace('_', ' ')} {shown}", style="dim")
     for missing in task.missing:
         yield Text(f"   without {clean(missing)}", style="yellow")
-
-
-def _say_given(value: JsonValue) -> str:
-    if value is None or value in ({}, []):
-        return ""
-    if isinstance(value, Mapping) and all(isinstance(item, str) for item in value.values()):
-        return clip(", ".join(f"{name} {item}" for name, item in value.items()), LONGEST_VALUE)
-    return clip(value if isinstance(value, str) else dump_json(value), LONGEST_VALUE)
 
 
 def _draw_notes(notes: Sequence[str]) -> list[RenderableType]:

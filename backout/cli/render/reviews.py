@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
 
 from rich import box
 from rich.console import Console
@@ -12,50 +11,19 @@ from rich.table import Table
 from rich.text import Text
 
 from backout.cli.render.commands import say_command
-from backout.cli.render.facts import say_value
-from backout.cli.render.previews import say_tasks
 from backout.cli.render.snake import Snake
 from backout.cli.render.tones import draw_mark
 from backout.cli.wording import in_commands
 from backout.compensations.requests import Request, ReviewDecision
 from backout.identifiers import RunId
-from backout.ledger.records import ReviewRecord, RunRecord, StepRecord
-from backout.pipelines.contract import StepContract
-from backout.states import Direction, StepState
+from backout.ledger.records import ReviewRecord, RunRecord
 from backout.views.clock import Clock
+from backout.views.deeds import say_tasks
 from backout.views.look import Look, needs_output
 from backout.views.marks import RUN_MARKS
 from backout.views.picture import RunPicture
-from backout.views.story import REVIEW_WORDS, tell_story
-from backout.views.words import clean, clip, shorten_ids
-
-LONGEST_TEXT: Final = 600
-MEANINGS: Final[Mapping[ReviewDecision, str]] = {
-    ReviewDecision.DONE: "It has happened, or you did it by hand.",
-    ReviewDecision.NOT_DONE: "It has not happened.",
-    ReviewDecision.ACCEPT: "Leave it as it is.",
-}
-_TOLD: Final = frozenset(
-    {
-        "what",
-        "direction",
-        "idempotency_key",
-        "external_ids",
-        "last_successful_step",
-        "done",
-        "undone",
-        "attempt",
-        "not_to_be_repeated",
-    }
-)
-"""Evidence that is shown in words of its own."""
-_MAY_HAVE_HAPPENED: Final = (StepState.SUCCEEDED, StepState.IN_DOUBT, StepState.FAILED, StepState.RUNNING)
-
-
-def say_asked(review: ReviewRecord) -> str:
-    """Return what is asked: `undoing charge_card: it could not be undone`."""
-    about = f"{'undoing ' if review.direction is Direction.COMPENSATION else ''}{clean(review.step)}: "
-    return f"{about if review.step else ''}{REVIEW_WORDS[review.reason]}"
+from backout.views.reviews import MEANINGS, find_dangers, find_ids, say_asked, tell_evidence
+from backout.views.words import clean, shorten_ids
 
 
 def draw_reviews(reviews: Sequence[ReviewRecord], runs: Mapping[RunId, RunRecord], clock: Clock) -> Table:
@@ -105,9 +73,9 @@ def print_review(
     console.print(Text(f"Review {review.id}: {say_asked(review)}", style="bold"))
     _print_facts(console, picture, review, clock)
     console.print(Text("\nWhat happened", style="bold"))
-    for told in _tell(picture, review):
+    for told in tell_evidence(picture, review):
         console.print(Padding(Text(told), (0, 0, 0, 2)))
-    ids = list(_find_ids(picture, review))
+    ids = list(find_ids(picture, review))
     if ids:
         console.print(Text("\nWhere to look: ask the other system for", style="bold"))
     for name, value in ids:
@@ -143,59 +111,15 @@ def _print_facts(console: Console, picture: RunPicture, review: ReviewRecord, cl
     console.print(grid)
 
 
-def _tell(picture: RunPicture, review: ReviewRecord) -> Iterator[str]:
-    evidence = review.evidence
-    if review.decision is None:
-        yield tell_story(picture)
-    if evidence.get("what"):
-        attempt = f"Attempt {evidence['attempt']}: " if evidence.get("attempt") else ""
-        yield f"{attempt}{clip(evidence['what'], LONGEST_TEXT)}."
-    for name, words in (("done", "Done so far"), ("undone", "Undone already")):
-        steps = evidence.get(name)
-        if isinstance(steps, list) and steps:
-            yield f"{words}: {', '.join(map(clean, steps))}."
-    for name, value in evidence.items():
-        if name not in _TOLD and value not in (None, "", [], {}):
-            said = clip(say_value(value), LONGEST_TEXT)
-            yield f"{clean(name).replace('_', ' ').capitalize()}: {said}."
-
-
-def _find_ids(picture: RunPicture, review: ReviewRecord) -> Iterator[tuple[str, str]]:
-    """Return the names under which other systems may know what happened."""
-    if review.evidence.get("idempotency_key"):
-        yield "idempotency key", str(review.evidence["idempotency_key"])
-    ids = review.evidence.get("external_ids")
-    known: Mapping[str, Any] = ids if isinstance(ids, Mapping) else {}
-    for name, value in {**known, **picture.run.external_ids}.items():
-        yield name, str(value)
-
-
 def _print_dangers(console: Console, picture: RunPicture) -> None:
     """Print what may be done again without harm, and what must not, by contract."""
-    never: list[str] = []
-    freely: list[str] = []
-    for row in picture.latest(Direction.FORWARD):
-        contract = picture.contract_of(row)
-        if contract is not None and row.attempt and row.state in _MAY_HAVE_HAPPENED:
-            (freely if contract.idempotent else never).append(_say_step(row, contract))
-    if never:
+    dangers = find_dangers(picture)
+    if dangers.never:
         console.print(Text("\nDo not do by hand again without looking first", style="bold"))
-        console.print(Padding(Text("\n".join(never)), (0, 0, 0, 2)))
-    if freely:
+        console.print(Padding(Text("\n".join(dangers.never)), (0, 0, 0, 2)))
+    if dangers.freely:
         console.print(Text("\nMay be done again under the same idempotency key", style="bold"))
-        console.print(Padding(Text("\n".join(freely)), (0, 0, 0, 2)))
-
-
-def _say_step(row: StepRecord, contract: StepContract) -> str:
-    states = {
-        StepState.SUCCEEDED: "it has happened",
-        StepState.IN_DOUBT: "nobody knows whether it happened",
-        StepState.FAILED: "it failed, and may have happened all the same",
-        StepState.RUNNING: "it is running",
-    }
-    if contract.effect.value == "read":
-        return f"{clean(row.step)}: it only reads"
-    return f"{clean(row.step)}: {states[row.state]}"
+        console.print(Padding(Text("\n".join(dangers.freely)), (0, 0, 0, 2)))
 
 
 def _print_decisions(console: Console, looks: Sequence[tuple[Request, Look]], *, start: str, run_id: str) -> None:

@@ -1,0 +1,62 @@
+"""A page of runs, filtered, with the counts by state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from backout.identifiers import RunId
+from backout.ledger import queries
+from backout.ledger.records import RunRecord
+from backout.ledger.session import Ledger, LedgerConnection
+from backout.states import RunState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFilter:
+    """Which runs are meant; see the options of the command."""
+
+    pipeline: str | None
+    states: tuple[RunState, ...]
+    text: str | None
+    needs_person: bool
+    before: RunId | None
+    limit: int
+
+    @property
+    def is_narrow(self) -> bool:
+        """True when it leaves runs out by what they are."""
+        return bool(self.pipeline or self.states or self.text or self.needs_person or self.before)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPage:
+    """One page of runs, and what there is in all."""
+
+    runs: list[RunRecord]
+    counts: dict[RunState, int]
+    has_older: bool
+    now: datetime
+
+
+def read_runs(ledger: Ledger, wanted: RunFilter) -> RunPage:
+    """Return a page of runs; one more than asked for is read to know whether there is another page."""
+
+    def read(connection: LedgerConnection) -> RunPage:
+        runs = queries.list_runs(
+            connection,
+            pipeline=wanted.pipeline,
+            states=wanted.states,
+            text=wanted.text,
+            needs_person=wanted.needs_person,
+            before=wanted.before,
+            limit=wanted.limit + 1,
+        )
+        return RunPage(
+            runs=runs[: wanted.limit],
+            counts=queries.count_by_state(connection, wanted.pipeline),
+            has_older=len(runs) > wanted.limit,
+            now=queries.read_clock(connection),
+        )
+
+    return ledger.read(read)
