@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from playwright.sync_api import Browser
 
 from backout.testing.servers import TEST_SOURCES, Broker, ServerSource, start_broker
 from backout.testing.servers.mariadb import MariaDB, start_mariadb
 from backout.testing.servers.postgres import Postgres, start_postgres
 from backout.testing.servers.rabbitmq import RabbitMQ, start_rabbitmq
+from tests.support.browser import open_browser
 from tests.support.servers import describe_servers, find_mariadb_version, find_rabbitmq_version, started
 
 OWN_SOURCES = tuple(source for source in TEST_SOURCES if source is not ServerSource.ENVIRONMENT)
@@ -117,3 +119,10 @@ def mariadb_url(mariadb: MariaDB) -> Iterator[str]:
 def sqlite_url(tmp_path: Path) -> str:
     """The URL of a SQLite file that does not exist yet."""
     return f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A browser shared by all tests; each opens a context of its own in it, see `tests.support.browser`."""
+    with open_browser() as opened:
+        yield opened
