@@ -1,0 +1,1 @@
+"""What customers order, and how an order is fulfilled."""
