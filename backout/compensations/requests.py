@@ -107,7 +107,8 @@ class RunView:
         parts = [
             self.run.state.value,
             str(self.run.round),
-            *(f"{s.round}/{s.position}/{s.direction}/{s.state}/{s.attempt}" for s in self.steps),
+            # With the time of a retry: to bring it forward changes nothing else.
+            *(f"{s.round}/{s.position}/{s.direction}/{s.state}/{s.attempt}/{s.next_retry_at}" for s in self.steps),
             *(f"review {review.id}" for review in self.reviews),
         ]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
