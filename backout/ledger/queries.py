@@ -61,6 +61,16 @@ _ENTRIES: Final = select(*_columns(EntryRecord, entry))
 _REVIEWS: Final = select(*_columns(ReviewRecord, review))
 
 
+def run_record(row: Row[Any]) -> RunRecord:
+    """Return a row of `backout_run` with the columns of a record."""
+    return RunRecord(**_values(row, _RUN_ENUMS))
+
+
+def review_record(row: Row[Any]) -> ReviewRecord:
+    """Return a row of `backout_review`."""
+    return ReviewRecord(**_values(row, _REVIEW_ENUMS))
+
+
 def find_run(connection: Connection, run_id: RunId) -> RunRecord | None:
     """Return a run; `None` when the ledger has no such run, also when the id is none: a person may have typed it."""
     try:
@@ -68,7 +78,7 @@ def find_run(connection: Connection, run_id: RunId) -> RunRecord | None:
     except ValueError:
         return None
     row = connection.execute(_RUNS.where(run.c.id == run_id)).one_or_none()
-    return RunRecord(**_values(row, _RUN_ENUMS)) if row is not None else None
+    return run_record(row) if row is not None else None
 
 
 def find_run_ids(connection: Connection, prefix: str, *, limit: int = 2) -> list[RunId]:
@@ -142,7 +152,7 @@ def list_runs(
         statement = statement.where(run.c.updated_at >= since)
     if before is not None:
         statement = statement.where(run.c.id < before)
-    return [RunRecord(**_values(row, _RUN_ENUMS)) for row in connection.execute(statement)]
+    return [run_record(row) for row in connection.execute(statement)]
 
 
 def list_steps(connection: Connection, run_id: RunId) -> list[StepRecord]:
@@ -201,7 +211,7 @@ def list_entries(
 def find_review(connection: Connection, review_id: int) -> ReviewRecord | None:
     """Return a review; `None` when the ledger has none of that id."""
     row = connection.execute(_REVIEWS.where(review.c.id == review_id)).one_or_none()
-    return ReviewRecord(**_values(row, _REVIEW_ENUMS)) if row is not None else None
+    return review_record(row) if row is not None else None
 
 
 def last_entry(connection: Connection, run_id: RunId) -> EntryRecord | None:
@@ -218,7 +228,7 @@ def list_reviews(connection: Connection, run_id: RunId | None = None, *, open_on
         statement = statement.where(review.c.run_id == run_id)
     if open_only:
         statement = statement.where(review.c.decision.is_(None))
-    return [ReviewRecord(**_values(row, _REVIEW_ENUMS)) for row in connection.execute(statement)]
+    return [review_record(row) for row in connection.execute(statement)]
 
 
 def load_plan(connection: Connection, run_id: RunId) -> JsonValue:

@@ -11,7 +11,7 @@ from uuid import UUID
 from backout.errors import UnknownRun
 from backout.events import Event
 from backout.identifiers import RunId
-from backout.ledger import queries
+from backout.ledger import queries, reading
 from backout.ledger.records import EntryRecord, ReviewRecord, RunRecord, StepRecord
 from backout.ledger.session import Ledger, LedgerConnection
 from backout.pipelines.contract import Plan, StepContract
@@ -32,6 +32,7 @@ class RunPicture:
         entries: in the order in which they were written.
         reviews: oldest first.
         now: the ledger's time when it was read, aware UTC.
+        older_entries: how many there are before those that were read.
     """
 
     run: RunRecord
@@ -40,6 +41,7 @@ class RunPicture:
     entries: Sequence[EntryRecord]
     reviews: Sequence[ReviewRecord]
     now: datetime
+    older_entries: int = 0
 
     def latest(self, direction: Direction) -> list[StepRecord]:
         """Return the newest row of each step in one direction, in the order of start."""
@@ -72,32 +74,51 @@ class RunPicture:
         return next((review for review in reversed(self.reviews) if review.decision is None), None)
 
 
-def read_picture(ledger: Ledger, run_id: RunId) -> RunPicture:
+def read_picture(ledger: Ledger, run_id: RunId, *, last_entries: int | None = None) -> RunPicture:
     """Read a run.
+
+    Args:
+        ledger: where it is recorded.
+        run_id: its id.
+        last_entries: read only so many of its entries, the newest; `None`: the first 10,000.
 
     Raises:
         UnknownRun: the ledger has no such run; look at `runs list`.
     """
-    picture = ledger.read(lambda connection: _read(connection, run_id))
+    picture = ledger.read(lambda connection: _read(connection, run_id, last_entries))
     if picture is None:
         raise UnknownRun(run_id=run_id)
     return picture
 
 
-def _read(connection: LedgerConnection, run_id: RunId) -> RunPicture | None:
+def _read(connection: LedgerConnection, run_id: RunId, last_entries: int | None) -> RunPicture | None:
     # The run first: on PostgreSQL each statement sees its own moment, and what a settled run says of its steps is
     # then in what is read after it.
     run = queries.find_run(connection, run_id)
     if run is None:
         return None
+    plan = read_plan(queries.load_plan(connection, run_id))
+    steps = queries.list_steps(connection, run_id)
+    entries, older = _read_entries(connection, run_id, last_entries)
     return RunPicture(
         run=run,
-        plan=read_plan(queries.load_plan(connection, run_id)),
-        steps=queries.list_steps(connection, run_id),
-        entries=queries.list_entries(connection, run_id),
+        plan=plan,
+        steps=steps,
+        entries=entries,
         reviews=queries.list_reviews(connection, run_id),
         now=queries.read_clock(connection),
+        older_entries=older,
     )
+
+
+def _read_entries(
+    connection: LedgerConnection, run_id: RunId, last_entries: int | None
+) -> tuple[list[EntryRecord], int]:
+    if last_entries is None:
+        return queries.list_entries(connection, run_id), 0
+    entries = reading.list_last_entries(connection, run_id, limit=last_entries)
+    is_all = len(entries) < last_entries
+    return entries, 0 if is_all else reading.count_entries(connection, run_id) - len(entries)
 
 
 def resolve_run(ledger: Ledger, given: str) -> RunId:

@@ -14,7 +14,7 @@ from backout.states import RunState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFilter:
-    """Which runs are meant; see the options of the command."""
+    """Which runs are meant; see `queries.list_runs`."""
 
     pipeline: str | None
     states: tuple[RunState, ...]
@@ -22,11 +22,12 @@ class RunFilter:
     needs_person: bool
     before: RunId | None
     limit: int
+    since: datetime | None = None
 
     @property
     def is_narrow(self) -> bool:
         """True when it leaves runs out by what they are."""
-        return bool(self.pipeline or self.states or self.text or self.needs_person or self.before)
+        return bool(self.pipeline or self.states or self.text or self.needs_person or self.since or self.before)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,7 @@ def read_runs(ledger: Ledger, wanted: RunFilter) -> RunPage:
             states=wanted.states,
             text=wanted.text,
             needs_person=wanted.needs_person,
+            since=wanted.since,
             before=wanted.before,
             limit=wanted.limit + 1,
         )

@@ -94,7 +94,7 @@ def _tell_notes(picture: RunPicture, row: StepRecord, clock: Clock) -> Iterator[
     yield from tell_attempts(picture, row, clock)
     yield from (tell_question(picture, question, clock) for question in find_questions(picture, row))
     yield from (Note.of(f"{clean(name)} ", (clean(value), Tone.ID)) for name, value in row.external_ids.items())
-    yield say_waiting(row, clock)
+    yield _say_waiting(picture, row, clock)
     if row.state is StepState.SKIPPED and row.direction is Direction.FORWARD:
         yield Note.of(_reason_of(picture, row, Event.STEP_SKIPPED))
     earlier = sum(_is_same_step(row, other) for other in picture.steps)
@@ -121,7 +121,7 @@ def _say_action(picture: RunPicture, row: StepRecord) -> Note:
     return Note.of(action, tone=Tone.ACTION)
 
 
-def say_waiting(row: StepRecord, clock: Clock) -> Note:
+def _say_waiting(picture: RunPicture, row: StepRecord, clock: Clock) -> Note:
     """Return what an unfinished row waits for; an empty note when it waits for nothing."""
     if row.state is StepState.RETRY_SCHEDULED and row.next_retry_at is not None:
         return Note.of(f"next attempt {clock.say_due(row.next_retry_at)}", tone=Tone.BACK)
@@ -129,8 +129,11 @@ def say_waiting(row: StepRecord, clock: Clock) -> Note:
         told = f"an attempt that was given up may still run; this is {clock.say_due(row.sweep_at)}"
         return Note.of(told, tone=Tone.BACK)
     if row.state is StepState.READY and row.dispatched_at is not None:
-        again = f", sent {row.sends} times" if row.sends > 1 else ""
-        return Note.of(f"waits for a worker, message sent {clock.say_age(row.dispatched_at)}{again}")
+        again = f"; its message was sent {row.sends} times" if row.sends > 1 else ""
+        # Sent again, it has waited longer than its last message.
+        since = next((entry.at for entry in reversed(picture.entries_of(row))), row.dispatched_at)
+        at = clock.say_time(since, day_of=picture.run.created_at)
+        return Note.of(f"requested, waits for a worker since {at}, {clock.say_age(since)}{again}", tone=Tone.ACTIVE)
     if row.state is StepState.RUNNING and row.claim_expires_at is not None and clock.now > row.claim_expires_at:
         silent = f"its worker is silent: the claim ended {clock.say_age(row.claim_expires_at)}"
         return Note.of(f"{silent}; the sweeper takes it up", tone=Tone.BACK)

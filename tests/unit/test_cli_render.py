@@ -173,7 +173,7 @@ def test_open_review_is_shown_with_its_evidence() -> None:
     [
         (
             step_record("check_address", StepState.READY, sends=3),
-            "waits for a worker, message sent 30 s ago, sent 3 times",
+            "requested, waits for a worker since 05:20:00, 30 s ago; its message was sent 3 times",
         ),
         (step_record("check_address", StepState.RETRY_SCHEDULED, next_retry_at=at(38)), "next attempt due in 8.0 s"),
         (
