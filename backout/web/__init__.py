@@ -1,0 +1,1 @@
+"""Pages for people in a browser, without a framework: bodies of HTML from the ledger and plain values."""

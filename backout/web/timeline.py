@@ -1,0 +1,82 @@
+"""The timeline of a run as tables: the plan forward, and the rollback in its order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from backout.ledger.records import StepRecord
+from backout.states import Direction
+from backout.views.clock import Clock
+from backout.views.picture import RunPicture
+from backout.views.timeline import TimelineLine, tell_rollback, tell_steps
+from backout.views.words import say_count
+from backout.web.html import Child, Html, break_name, element
+from backout.web.pieces import disclose, draw_facts, draw_json, draw_mark, draw_note, draw_table, draw_time
+
+MOST_LINES: Final = 500
+"""Steps that a page shows of one direction."""
+_HEADINGS: Final = ("Step", "State", "Attempts", "Started", "Took")
+
+
+def draw_timeline(picture: RunPicture, clock: Clock) -> list[Html]:
+    """Return what was done, is being done and is still to come, in both directions."""
+    drawn = _draw_direction("Forward, in the order of the plan", "steps", tell_steps(picture, clock), picture)
+    back = tell_rollback(picture, clock)
+    if back:
+        drawn += _draw_direction("Rollback, in the order of undoing", "undos", back, picture)
+    return [*drawn, element("p", "Times are UTC.", class_="soft")]
+
+
+def _draw_direction(caption: str, noun: str, lines: Sequence[TimelineLine], picture: RunPicture) -> list[Html]:
+    first, last = find_window(lines)
+    left_out = [
+        element("p", f"{say_count(count, noun[:-1])} {where} not shown.", class_="soft")
+        for count, where in ((first, "before these are"), (len(lines) - last, "behind these are"))
+        if count
+    ]
+    rows = [_draw_line(line, picture) for line in lines[first:last]]
+    return [element("h3", caption), draw_table(caption, _HEADINGS, rows, kind="timeline", is_told=True), *left_out]
+
+
+def find_window(lines: Sequence[TimelineLine]) -> tuple[int, int]:
+    """Return which lines are shown of very many: those around where the run stands."""
+    if len(lines) <= MOST_LINES:
+        return 0, len(lines)
+    stands_at = max((place for place, line in enumerate(lines) if line.row is not None and line.row.attempt), default=0)
+    first = min(max(0, stands_at - MOST_LINES * 4 // 5), len(lines) - MOST_LINES)
+    return first, first + MOST_LINES
+
+
+def _draw_line(line: TimelineLine, picture: RunPicture) -> Sequence[Child]:
+    notes = [element("li", draw_note(note)) for note in line.notes]
+    started = line.started_at
+    is_same_day = started is not None and started.date() == picture.run.created_at.date()
+    at = f"{started:%H:%M:%S}" if is_same_day else f"{started:%m-%d %H:%M:%S}" if started else ""
+    return (
+        [
+            element("span", break_name(line.name), class_="name"),
+            element("ul", notes, class_="notes") if notes else None,
+            *(_draw_details(line.row) if line.row is not None else ()),
+        ],
+        draw_mark(line.mark),
+        line.attempts,
+        draw_time(started, at) if started is not None else None,
+        line.took,
+    )
+
+
+def _draw_details(row: StepRecord) -> Iterator[Html]:
+    """Yield what is recorded of a step besides its state, collapsed."""
+    error = {name: value for name, value in (row.error or {}).items() if name != "traceback"}
+    is_told = row.output is not None and not row.direction.is_question
+    facts: list[tuple[str, Child]] = [
+        ("Output", draw_json(row.output) if is_told else None),
+        ("Error", draw_json(error) if error else None),
+        ("Idempotency key", element("code", row.idempotency_key)),
+        ("Celery task", element("code", row.task_id)),
+        ("Worker", row.claimed_by),
+    ]
+    if row.attempt or row.output is not None:
+        whose = "undo" if row.direction is Direction.COMPENSATION else "step"
+        yield disclose(["Details", element("span", f" of the {whose} {row.step}", class_="unseen")], draw_facts(facts))

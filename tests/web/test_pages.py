@@ -1,0 +1,402 @@
+"""The pages that show: for every scene, for very much, for what cannot be read, and for what anybody has written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, Final
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import insert
+
+from backout.compensations.actions import act
+from backout.compensations.requests import Request, ReviewDecision, Verb
+from backout.identifiers import new_run_id
+from backout.ledger import queries
+from backout.ledger.models import entry
+from backout.ledger.records import ReviewRecord
+from backout.ledger.session import Ledger
+from backout.pipelines.contract import Plan
+from backout.states import RunState
+from backout.views.marks import NOT_STARTED
+from backout.views.timeline import TimelineLine
+from backout.web.acting import act_on_form, draw_preview, take_review
+from backout.web.fields import is_storable
+from backout.web.host import Acted, Page, Permission
+from backout.web.pages import draw_review, draw_reviews, draw_run, draw_runs
+from backout.web.run_page import find_picture
+from backout.web.timeline import MOST_LINES, find_window
+from tests.support.ledgers import set_run
+from tests.support.pages import PLACES, Read, query_of, read, viewer
+from tests.support.recorder import RecordingEngine
+from tests.support.runs import ORDER_PLAN, RecordedRun, contract
+from tests.support.scenes import SCENES, doubted, parked, reserved, retrying, rows_of, succeeded
+
+ALICE: Final = viewer()
+WITH: Final[dict[str, Any]] = {"places": PLACES, "viewer": ALICE}
+ON_BOTH: Final = pytest.mark.parametrize("ledger", ["postgresql", "sqlite"], indirect=True)
+ON_ONE: Final = pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
+NASTY: Final = '</td><script>alert(\'1\')</script>" onclick="x" `rollback` \u202e\x1b[2J'
+
+
+def review_of(run: RecordedRun) -> ReviewRecord:
+    return run.ledger.read(lambda connection: queries.list_reviews(connection, run.id))[-1]
+
+
+def page_of(engine: RecordingEngine, run: RecordedRun) -> Read:
+    page = draw_run(engine, run.id, **WITH)
+    assert page.status == 200
+    return read(page)
+
+
+def runs_of(engine: RecordingEngine, **query: str) -> tuple[Page, Read]:
+    page = draw_runs(engine, query, **WITH)
+    return page, read(page)
+
+
+def ids_in(page: Page) -> list[str]:
+    """Return the runs that a list names, in its order."""
+    return re.findall(r'href="/runs/([0-9a-f-]{36})"', page.body)
+
+
+# one run
+
+
+@ON_BOTH
+@pytest.mark.parametrize("scene", SCENES.values(), ids=SCENES.keys())
+def test_page_of_a_run_says_what_happened_first(
+    ledger: Ledger, engine: RecordingEngine, scene: Callable[[Ledger], RecordedRun]
+) -> None:
+    """The parts stand in the order in which they are needed, whatever has become of the run."""
+    run = scene(ledger)
+    shown = page_of(engine, run)
+    picture = find_picture(engine, run.id)
+    assert picture is not None
+    assert shown.text.startswith(picture.run.pipeline)
+    parts = [
+        "Operator state",
+        picture.customer_message,
+        "customer-17",
+        *(["A person must decide"] if picture.run.state is RunState.IN_REVIEW else []),
+        "What is safe to do next",
+        "Timeline",
+        *(["Rollback, in the order of undoing"] if "rolling_back" in picture.run.operator_state else []),
+        "Entries",
+        f"All {len(picture.entries)}",
+        "Contract",
+        "Digest of the plan",
+    ]
+    places = [shown.text.index(part) for part in parts]
+    assert places == sorted(places)
+    assert "refund the charge" in shown.text[places[-2] :]
+    assert "`" not in shown.text
+    assert [words for words in shown.links if words.startswith("Preview")]
+    assert all(query_of(url)["verb"] in list(Verb) for words, url in shown.links.items() if words.startswith("Preview"))
+
+
+@ON_BOTH
+def test_what_can_be_done_is_in_three_groups(ledger: Ledger, engine: RecordingEngine) -> None:
+    """Safe ones, those for who knows more, and what is refused with its reason; verbs are words, not commands."""
+    run = doubted(ledger)
+    text = page_of(engine, run).text
+    safe, unsure = text.index("Undo what the run did"), text.index("Go on without the step")
+    refused = text.index("Not possible now, and why")
+    assert text.index("✓ Safe") < safe < text.index("Only if you know more than the record does") < unsure < refused
+    assert "Let the run go on: " in text[refused:]
+    assert "“Decide the review”" in text[refused:]
+    assert "retry_step" not in text
+
+
+@ON_BOTH
+def test_who_may_only_look_has_no_way_to_act(ledger: Ledger, engine: RecordingEngine) -> None:
+    """They see all, and that they may not act."""
+    run = doubted(ledger)
+    looker = viewer(Permission.VIEW)
+    pages = [
+        draw_run(engine, run.id, places=PLACES, viewer=looker),
+        draw_review(engine, review_of(run).id, places=PLACES, viewer=looker),
+    ]
+    for page in pages:
+        shown = read(page)
+        assert "You may look, and not" in shown.text
+        assert shown.forms == []
+        assert "/act" not in page.body
+
+
+@ON_BOTH
+def test_who_may_not_look_sees_no_page(ledger: Ledger, engine: RecordingEngine) -> None:
+    """Status 403, and no word of any run."""
+    run = doubted(ledger)
+    who: dict[str, Any] = {"places": PLACES, "viewer": viewer(Permission.ACT)}
+    for page in (
+        draw_run(engine, run.id, **who),
+        draw_runs(engine, {}, **who),
+        draw_reviews(engine, {}, **who),
+        draw_review(engine, review_of(run).id, **who),
+    ):
+        assert page.status == 403
+        assert "fulfil_order" not in page.title + page.body
+        assert "book_courier" not in page.title + page.body
+
+
+@ON_BOTH
+def test_timeline_says_what_is_requested_and_waits_for_a_worker(ledger: Ledger, engine: RecordingEngine) -> None:
+    """After a person has asked for something nobody wonders whether it was heard."""
+    run = parked(ledger)
+    act(run.id, Request(verb=Verb.RESUME), engine=engine, actor="django:alice", reason="open again")
+    text = page_of(engine, run).text
+    assert re.search(r"requested, waits for a worker since \d\d:\d\d:\d\d", text)
+    assert "django:alice" in text
+    assert "open again" in text
+    text = page_of(engine, retrying(ledger)).text
+    assert "next attempt due in 1 h" in text or "next attempt due in 59 min" in text
+
+
+@ON_BOTH
+def test_run_whose_plan_cannot_be_read_has_its_page(ledger: Ledger, engine: RecordingEngine) -> None:
+    """A newer release wrote it: what happened is shown, and nothing is offered."""
+    run = doubted(ledger)
+    review = review_of(run)
+    set_run(ledger, run.id, plan={"format": 99})
+    shown = page_of(engine, run)
+    assert "book_courier" in shown.text
+    assert "a newer one can" in shown.text
+    assert not [words for words in shown.links if words.startswith("Preview")]
+    page = read(draw_review(engine, review.id, **WITH))
+    assert "nothing can be decided here" in page.text
+    for asked in (
+        draw_preview(engine, run.id, {"verb": "cancel"}, **WITH),
+        act_on_form(engine, run.id, {"verb": "cancel", "reason": "x", "expecting": "x"}, **WITH),
+    ):
+        assert isinstance(asked, Page)
+        assert asked.status == 422
+        assert "cannot read the plan" in read(asked).text
+
+
+@ON_BOTH
+@pytest.mark.parametrize(
+    "run_id", ["", "x", "a\x00", "\ud800", "urn:uuid:0", "019aa9c0-d900-7aa5-9931-e0eb6d687b25", "９" * 32]
+)
+def test_run_that_is_not_there_is_said_so(ledger: Ledger, engine: RecordingEngine, run_id: str) -> None:
+    """Whatever somebody has typed into the address."""
+    page = draw_run(engine, run_id, **WITH)
+    assert page.status == 404
+    read(page)
+    page.body.encode()
+
+
+@ON_BOTH
+def test_very_many_entries_are_not_all_read(ledger: Ledger, engine: RecordingEngine) -> None:
+    """The newest 500, and how many there are."""
+    run = succeeded(ledger)
+    picture = find_picture(engine, run.id)
+    assert picture is not None
+    values = {"run_id": run.id, "event": "external_id_recorded", "actor": "worker-1", "at": picture.now}
+    with ledger.transaction() as connection:
+        connection.execute(insert(entry), [{**values, "reason": f"number {number}"} for number in range(1_200)])
+    before = len(picture.entries)
+    text = page_of(engine, run).text
+    assert f"The last 500 of {1_200 + before:,}, newest last" in text
+    assert "number 1199" in text
+    assert "number 700" in text
+    assert "number 699" not in text
+
+
+@ON_ONE
+def test_very_many_steps_are_shown_where_the_run_stands(ledger: Ledger, engine: RecordingEngine) -> None:
+    """And it is said how many are left out."""
+    plan = Plan(pipeline="long", steps=tuple(contract(f"step_{number}") for number in range(1_100)))
+    run = RecordedRun(ledger=ledger, plan=plan)
+    text = page_of(engine, run).text
+    assert "600 steps behind these are not shown" in text
+    assert text.count("· not started") == MOST_LINES - 1
+    assert "The first 500 of 1,100 steps" in text
+    assert "step_500" not in text
+    line = TimelineLine(mark=NOT_STARTED, name="a")
+    stands = replace(line, row=rows_of(reserved(ledger))[0])
+    assert stands.row is not None
+    for place in (0, 450, 800, 1_099):
+        first, last = find_window([replace(stands if other == place else line) for other in range(1_100)])
+        assert last - first == MOST_LINES
+        assert first <= place < last
+
+
+# lists
+
+
+@ON_BOTH
+def test_list_of_runs_is_narrowed_and_counted(ledger: Ledger, engine: RecordingEngine) -> None:
+    """By pipeline, state, who must act, text and date; the counts lead to their states and keep the rest."""
+    asking, done = doubted(ledger), succeeded(ledger)
+    other = RecordedRun(ledger=ledger, subject="ines", source_event="form <8>")
+    everything, shown = runs_of(engine)
+    assert ids_in(everything) == [other.id, done.id, asking.id]
+    assert "3 runs" in shown.text
+    assert ids_in(runs_of(engine, state="succeeded")[0]) == [done.id]
+    assert ids_in(runs_of(engine, needs_person="1")[0]) == [asking.id]
+    for text in ("ines", " ines ", "form <8>", other.id):
+        assert ids_in(runs_of(engine, text=text)[0]) == [other.id]
+    assert ids_in(runs_of(engine, pipeline="another")[0]) == []
+    assert ids_in(runs_of(engine, since="2020-01-01")[0]) == [other.id, done.id, asking.id]
+    assert ids_in(runs_of(engine, since="2200-01-01")[0]) == []
+    _, narrow = runs_of(engine, text="ines", state="pending")
+    link = next(url for words, url in narrow.links.items() if words.endswith("1 succeeded"))
+    assert query_of(link) == {"site": "1", "text": "ines", "state": "succeeded"}
+    [form] = narrow.forms
+    assert form.fields == {"site": "1", "pipeline": "", "state": "pending", "text": "ines", "since": ""}
+    assert form.action == "/runs"
+    nothing, empty = runs_of(engine, text="nobody")
+    assert "No run fits. Show all runs" in empty.text
+    assert nothing.status == 200
+
+
+@ON_BOTH
+@pytest.mark.parametrize(
+    "query",
+    [{"state": "lost"}, {"since": "soon"}, {"since": "0001-01-01T00:00+23:59"}, {"before": "x"}, {"before": "\ud800"}],
+)
+def test_filter_that_cannot_be_used_is_said_so(ledger: Ledger, engine: RecordingEngine, query: dict[str, str]) -> None:
+    """Instead of a list that is something else than what was asked for."""
+    run = succeeded(ledger)
+    page, shown = runs_of(engine, **query)
+    if is_storable("".join(query.values())):
+        assert page.status == 422
+        assert "not narrowed as you asked" in shown.text
+    assert ids_in(page) == [run.id]
+    assert ids_in(runs_of(engine, text="a\x00b", pipeline="\ud800")[0]) == [run.id]
+
+
+@ON_ONE
+def test_older_runs_are_reached_page_by_page(ledger: Ledger, engine: RecordingEngine) -> None:
+    """Each run stands on one page; the way back leads to the newest."""
+    made = [RecordedRun(ledger=ledger).id for _ in range(120)]
+    query: dict[str, str] = {"pipeline": "fulfil_order"}
+    page, shown = runs_of(engine, **query)
+    found = ids_in(page)
+    for _ in range(2):
+        query = query_of(shown.links["Older runs"])
+        assert query["pipeline"] == "fulfil_order"
+        page, shown = runs_of(engine, **query)
+        found += ids_in(page)
+    assert "Older runs" not in shown.links
+    assert "Newest runs" in shown.links
+    assert found == sorted(made, reverse=True)
+
+
+@ON_BOTH
+def test_list_of_reviews_is_by_age_and_by_who_looks_after_them(ledger: Ledger, engine: RecordingEngine) -> None:
+    """All open ones, mine, those of nobody; a decided one is gone."""
+    runs = [doubted(ledger) for _ in range(3)]
+    numbers = [review_of(run).id for run in runs]
+    taken = read(draw_review(engine, numbers[1], **WITH))
+    form = next(form for form in taken.forms if form.action == f"/reviews/{numbers[1]}/take")
+    assert form.fields == {"csrf": "tok", "assignee": "django:alice", "from_assignee": ""}
+    assert isinstance(take_review(engine, numbers[1], form.fields, **WITH), Acted)
+
+    def listed(**query: str) -> list[int]:
+        page = draw_reviews(engine, query, **WITH)
+        read(page)
+        return [int(number) for number in re.findall(r'href="/reviews/(\d+)"', page.body)]
+
+    assert listed() == listed(assignee="what?") == numbers
+    assert listed(assignee="mine") == [numbers[1]]
+    assert listed(assignee="unassigned") == [numbers[0], numbers[2]]
+    assert listed(after=str(numbers[0])) == numbers[1:]
+    assert listed(after="9" * 18) == []
+    request = Request(verb=Verb.RESOLVE, review_id=numbers[0], decision=ReviewDecision.ACCEPT)
+    act(runs[0].id, request, engine=engine, actor="a", reason="b")
+    assert listed() == numbers[1:]
+    assert "Decided" in read(draw_review(engine, numbers[0], **WITH)).text
+
+
+@ON_BOTH
+def test_review_shows_evidence_dangers_and_what_each_decision_does(ledger: Ledger, engine: RecordingEngine) -> None:
+    """With a form for each that is possible, which asks for exactly that."""
+    run = doubted(ledger)
+    number = review_of(run).id
+    shown = read(draw_review(engine, number, **WITH))
+    for fact in (
+        "Where to look: ask the other system for",
+        f"{run.id}:book_courier",
+        "Do not do by hand again without looking first",
+        "book_courier: nobody knows whether it happened",
+        "May be done again under the same idempotency key",
+        "and would be ✗ failed",
+    ):
+        assert fact in shown.text
+    forms = [form for form in shown.forms if form.action.startswith(f"/runs/{run.id}/act")]
+    assert [form.fields["decision"] for form in forms] == ["done", "not_done", "accept"]
+    assert ["output" in form.fields for form in forms] == [True, False, False]
+    assert {form.fields["review_id"] for form in forms} == {str(number)}
+    assert len({form.fields["expecting"] for form in forms}) == 1
+
+
+# what anybody can write
+
+
+def written_by_anybody(ledger: Ledger, text: str) -> RecordedRun:
+    """Return a run that waits for a person, and in which whatever can be written is this text."""
+    name = f"book {text}"
+    steps = tuple(replace(one, name=name) if one.name == "book_courier" else one for one in ORDER_PLAN.steps)
+    steps = tuple(replace(one, recovery_reason=text) if not one.compensation else one for one in steps)
+    steps = tuple(
+        replace(one, compensation=replace(one.compensation, action=text)) if one.compensation else one for one in steps
+    )
+    messages = dict.fromkeys((state.value for state in RunState), text)
+    plan = replace(ORDER_PLAN, pipeline=text, steps=steps, customer_messages=messages)
+    run = RecordedRun(ledger=ledger, plan=plan, subject=text, source_event=f"{text} {new_run_id()}")
+    run.succeed("check_address", "reserve_stock", ids={text: text})
+    run.retry("charge_card", text)
+    return run
+
+
+def pages_about(engine: RecordingEngine, run: RecordedRun) -> Iterator[Page]:
+    yield draw_run(engine, run.id, **WITH)
+    yield draw_runs(engine, {}, **WITH)
+    yield draw_reviews(engine, {}, **WITH)
+    for review in run.ledger.read(lambda connection: queries.list_reviews(connection, run.id)):
+        yield draw_review(engine, review.id, **WITH)
+    for verb in ("rollback", "pause", "cancel", "retry_step", "resume"):
+        yield draw_preview(engine, run.id, {"verb": verb}, **WITH)
+
+
+@ON_BOTH
+def test_text_of_attackers_stays_text_on_every_page(ledger: Ledger, engine: RecordingEngine) -> None:
+    """In names, ids, errors, reasons, actors, evidence, input, output and what was typed into a form."""
+    run = written_by_anybody(ledger, NASTY)
+    asking = doubted(ledger)
+    review = review_of(asking)
+    nasty = viewer(name=NASTY)
+    act(run.id, Request(verb=Verb.PAUSE), engine=engine, actor=NASTY, reason=NASTY)
+    set_run(ledger, asking.id, operator_state=NASTY, error_summary=NASTY, input={NASTY: NASTY}, output=[NASTY])
+    pages = [*pages_about(engine, run), *pages_about(engine, asking)]
+    pages += [draw_runs(engine, dict.fromkeys(("pipeline", "text", "since", "before", "state"), NASTY), **WITH)]
+    form = dict.fromkeys(("step", "to_step", "across_irreversible", "output", "reason", "expecting"), NASTY)
+    for verb in (*Verb, NASTY):
+        asked = {**form, "verb": verb, "review_id": str(review.id), "decision": "done"}
+        answer = act_on_form(engine, asking.id, asked, places=PLACES, viewer=nasty)
+        assert isinstance(answer, Page), answer
+        pages.append(answer)
+    for page in pages:
+        read(page)
+        assert "<script" not in page.body
+        assert not re.search("[\u202e\x1b\x00]", page.body)
+    assert sum("&lt;script&gt;" in page.body for page in pages) > len(pages) // 2
+
+
+@ON_ONE
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text(min_size=1, max_size=60).filter(lambda text: bool(text.strip()) and is_storable(text)))
+def test_any_text_leaves_the_pages_as_they_are_built(ledger: Ledger, engine: RecordingEngine, text: str) -> None:
+    """Elements and attributes are the same, whatever is written; only places to break a name come and go."""
+    skeletons = []
+    for one in (text, "plain"):
+        run = written_by_anybody(ledger, one)
+        act(run.id, Request(verb=Verb.PAUSE), engine=engine, actor=one, reason=one)
+        page = draw_run(engine, run.id, **WITH)
+        shown = read(page)
+        skeletons.append([(tag, name) for tag, name, _ in shown.attributes])
+    assert skeletons[0] == skeletons[1]
