@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session, scoped_session
 
 from backout.errors import ConfigurationError
+from backout.ledger import same_database
 from backout.ledger.commits import Callback, after_connection_commit, after_session_commit
 from backout.ledger.cursors import RecordingConnection
 from backout.ledger.session import Ledger
@@ -45,6 +46,8 @@ class TransactionSource(Protocol):
 
 
 _sources: Final[list[TransactionSource]] = []
+_apart: Final[list[None]] = []
+"""Not empty while what is enqueued goes to a ledger that is not the application's."""
 
 
 def add_transaction_source(source: TransactionSource) -> None:
@@ -54,12 +57,17 @@ def add_transaction_source(source: TransactionSource) -> None:
 
 @contextmanager
 def outside_of_frameworks() -> Iterator[None]:
-    """Join no framework's transaction inside the block, whatever is open: a test case's own, for example."""
+    """Join no framework's transaction inside the block, whatever is open: a test case's own, for example.
+
+    A session or connection that is given is waited for: the ledger inside the block is not its database.
+    """
     before = list(_sources)
     _sources.clear()
+    _apart.append(None)
     try:
         yield
     finally:
+        _apart.pop()
         _sources[:] = before
 
 
@@ -70,30 +78,35 @@ def find_transaction(ledger: Ledger, *, connection: object, session: object) -> 
         `None` when there is none: the run has a transaction of its own.
 
     Raises:
-        ConfigurationError: both were given, or something that is neither. Nothing was written.
+        ConfigurationError: both were given, something that is neither, or one of another database than the ledger's.
+            Nothing was written.
     """
     if connection is not None and session is not None:
         raise ConfigurationError(problem="both connection= and session= were given", remedy="Give one of them.")
     if session is not None:
-        return _of_session(session)
+        return _of_session(session, ledger)
     if connection is not None:
         return _of_connection(connection, ledger)
     return next((found for source in _sources if (found := source.find_open(ledger)) is not None), None)
 
 
-def _of_session(given: object) -> CallersTransaction:
+def _of_session(given: object, ledger: Ledger) -> CallersTransaction:
     session = given() if isinstance(given, scoped_session) else given
     if not isinstance(session, Session):
         raise _refuse(given)
-    return CallersTransaction(
-        connection=session.connection(),
-        after_commit=partial(after_session_commit, session),
-    )
+    connection = same_database.connection_of(session, ledger)
+    if connection is None and not _apart:
+        raise same_database.refuse(same_database.show(same_database.default_bind(session)), ledger)
+    return CallersTransaction(connection=connection, after_commit=partial(after_session_commit, session))
 
 
 def _of_connection(given: object, ledger: Ledger) -> CallersTransaction:
     if isinstance(given, Connection):
-        return CallersTransaction(connection=given, after_commit=partial(after_connection_commit, given))
+        is_theirs = same_database.is_ledgers(given, ledger)
+        if not is_theirs and not _apart:
+            raise same_database.refuse(same_database.show(given), ledger)
+        connection = given if is_theirs else None
+        return CallersTransaction(connection=connection, after_commit=partial(after_connection_commit, given))
     for source in _sources:
         if (found := source.recognise(given, ledger)) is not None:
             return found

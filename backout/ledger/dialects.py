@@ -10,6 +10,7 @@ import sqlite3
 import time
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Final, cast
 
 from sqlalchemy import (
@@ -42,6 +43,9 @@ READS_ONLY: Final = "backout_reads_only"
 
 LOCK_SECONDS: Final = 30
 """How long SQLite waits for another process's lock."""
+
+SWITCH_SECONDS: Final = 2
+"""How long it is tried to switch a file of SQLite to write-ahead logging while others use it."""
 
 
 class clock(FunctionElement[Any]):
@@ -152,6 +156,17 @@ class PostgreSQL:
         """Return how many connections the server takes in all."""
         return int(connection.exec_driver_sql("SHOW max_connections").scalar_one())
 
+    def place_of(self, connection: Connection) -> tuple[object, ...] | None:
+        """Return which database this is, whatever its URL; `None` when it has no table of runs."""
+        row = connection.exec_driver_sql(
+            "SELECT current_database(), to_regclass('backout_run')::oid::bigint, "
+            "has_function_privilege('pg_control_system()', 'execute')"
+        ).one()
+        # Copies of one server have the same tables under the same numbers; the server's own number is not for everyone.
+        asking = "SELECT system_identifier FROM pg_control_system()"
+        server = connection.exec_driver_sql(asking).scalar_one() if row[2] else None
+        return (server, row[0], row[1]) if row[1] is not None else None
+
     def apply(self, connection: Connection, change: Change, parameters: Parameters) -> RowValues | None:
         """Run the change; return the matched row, `None` when the guard matched nothing and nothing was written."""
         return _for_driver(change, connection.dialect).first_row(connection, parameters)
@@ -224,6 +239,13 @@ class SQLite:
         """Return `None`: a file has no limit."""
         return None
 
+    def place_of(self, connection: Connection) -> tuple[object, ...] | None:
+        """Return which file this is; `None` when it has no table of runs."""
+        found = connection.exec_driver_sql("SELECT 1 FROM main.sqlite_master WHERE name = 'backout_run'").first()
+        listed = connection.exec_driver_sql("PRAGMA database_list").all()
+        (file,) = (row[2] for row in listed if row[1] == "main")
+        return (str(Path(file).resolve()) if file else "in memory",) if found is not None else None
+
     def apply(self, connection: Connection, change: Change, parameters: Parameters) -> RowValues | None:
         """Run the change; return the matched row, `None` when the guard matched nothing and nothing was written."""
         row = run_known(connection, change.as_guard, parameters).mappings().one_or_none()
@@ -246,13 +268,15 @@ def _switch_to_wal(connection: Any) -> None:
 
     SQLite answers "locked" at once, without waiting, when several processes switch a new file at the same time.
     """
-    ends_at = time.monotonic() + LOCK_SECONDS
+    ends_at = time.monotonic() + SWITCH_SECONDS
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError:
+            # An application writes into a file that was never upgraded, maybe in the transaction that waits for us.
+            # Reading needs no switch, and whoever upgrades it will come later.
             if time.monotonic() > ends_at:
-                raise
+                return
             time.sleep(0.01)
         else:
             return

@@ -92,6 +92,17 @@ class MySQL:
         """Return how many connections the server takes in all."""
         return int(connection.exec_driver_sql("SELECT @@max_connections").scalar_one())
 
+    def place_of(self, connection: Connection) -> tuple[object, ...] | None:
+        """Return which database this is; `None` when it has no table of runs.
+
+        By its name alone: the servers of a cluster have one database and different names and numbers.
+        """
+        row = connection.exec_driver_sql(
+            "SELECT DATABASE(), (SELECT COUNT(*) FROM information_schema.tables "
+            "WHERE table_schema = DATABASE() AND table_name = 'backout_run')"
+        ).one()
+        return (str(row[0]),) if row[1] else None
+
     def apply(self, connection: Connection, change: Change, parameters: Parameters) -> RowValues | None:
         """Run the change; return the matched row, `None` when the guard matched nothing and nothing was written."""
         row = run_known(connection, change.as_lock, parameters).mappings().one_or_none()

@@ -78,7 +78,8 @@ class Pipeline(PipelineDefinition):
 
         Raises:
             InvalidInput, PayloadTooLarge: the input cannot be used; nothing was written.
-            ConfigurationError: no ledger is configured, or its schema is not the one of this release.
+            ConfigurationError: no ledger is configured, its schema is not the one of this release, or the connection
+                or session is not the ledger's database's. Nothing was written; the caller's transaction goes on.
         """
         return enqueue(self, value, source_event_id=source_event_id, connection=connection, session=session)
 
