@@ -36,11 +36,16 @@ def current_revision(ledger: Ledger) -> str | None:
     return ledger.read(_revision)
 
 
-def upgrade(ledger: Ledger) -> tuple[str | None, str]:
+def upgrade(ledger: Ledger, *, at_least: str | None = None) -> tuple[str | None, str]:
     """Bring a ledger to the revision of this release, in one transaction where the database can.
 
     MySQL and MariaDB commit each CREATE and ALTER by itself: an upgrade that is cut off there stays half done, and
     whoever looks after the database has to mend that before the next one.
+
+    Args:
+        ledger: any.
+        at_least: go to this revision only, and leave a ledger that is further on as it is, also one of a later
+            release.
 
     Returns:
         The revisions before and after; equal when there was nothing to do.
@@ -50,9 +55,12 @@ def upgrade(ledger: Ledger) -> tuple[str | None, str]:
     """
     with ledger.transaction() as connection:
         before = _revision(connection)
+        # Revisions count up; a test sees to it.
+        if before is not None and at_least is not None and before >= at_least:
+            return before, before
         if before is None and not ledger.dialect.has_transactional_ddl:
             _refuse_leftovers(connection, ledger.shown_url)
-        command.upgrade(_config(connection), "head")
+        command.upgrade(_config(connection), at_least or "head")
         after = _revision(connection)
     return before, after or ""
 

@@ -112,6 +112,14 @@ class TestUpgrade:
         assert schema.upgrade(empty_ledger) == (expected, expected)
         assert read_run(empty_ledger, run_id).id == run_id
 
+    def test_it_goes_as_far_as_it_is_told_and_never_back(self, empty_ledger: Ledger) -> None:
+        """Whoever goes step by step gets each, and a ledger that is further on stays as it is."""
+        assert schema.upgrade(empty_ledger, at_least="0001") == (None, "0001")
+        assert schema.upgrade(empty_ledger, at_least="0002") == ("0001", "0002")
+        assert schema.upgrade(empty_ledger, at_least="0001") == ("0002", "0002")
+        run_sql(empty_ledger, f"UPDATE {schema.VERSION_TABLE} SET version_num = '9999'")
+        assert schema.upgrade(empty_ledger, at_least=schema.REVISION) == ("9999", "9999")
+
     def test_a_failed_one_leaves_nothing_behind(self, empty_ledger: Ledger) -> None:
         """A table that is in the way stops it, in one transaction or, on MariaDB, before anything was made."""
         run_sql(empty_ledger, "CREATE TABLE backout_review (id INTEGER PRIMARY KEY)")
