@@ -80,7 +80,10 @@ def _clock_sqlite(element: clock, compiler: SQLCompiler, **keywords: Any) -> str
     # SQLAlchemy's SQLite type reads and compares text with six decimals; SQLite's clock has three.
     seconds = compiler.process(element.clauses, **keywords)
     shift = f", ({seconds}) || ' seconds'" if seconds else ""
-    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now'{shift})"
+    # On the cursor of an ORM that writes parameters as %s, a percent sign is written twice.
+    percent = "%%" if compiler.dialect.paramstyle == "format" else "%"
+    pattern = "%Y-%m-%d %H:%M:%f000".replace("%", percent)
+    return f"strftime('{pattern}', 'now'{shift})"
 
 
 @compiles(clock, "mysql", "mariadb")
@@ -209,6 +212,9 @@ class SQLite:
             connection.execute(f"PRAGMA busy_timeout = {LOCK_SECONDS * 1000}")
             _switch_to_wal(connection)
             connection.execute("PRAGMA synchronous = FULL")
+            # Heeded only where connections share one database in memory, as in a test case of Django's: its transaction
+            # is never committed, and whoever wants to look at its runs would wait for that.
+            connection.execute("PRAGMA read_uncommitted = 1")
 
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:

@@ -60,6 +60,8 @@ class QuestionMarks:
         self.fetchall = cursor.fetchall
 
     def execute(self, sql: str, parameters: Any) -> None:
+        # An ORM that logs what it executes fills the text in like this.
+        _ = sql % tuple(parameters)
         self.cursor.execute(sql.replace("%s", "?").replace("%%", "%"), parameters)
 
 
