@@ -12,19 +12,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, make_url
+from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import (
-    ArgumentError,
     DBAPIError,
     IntegrityError,
     InterfaceError,
     NoSuchModuleError,
     OperationalError,
 )
+from sqlalchemy.pool import NullPool
 
 from backout.errors import ConfigurationError, LedgerUnavailable
 from backout.jsontext import dump_json, load_json
+from backout.ledger.addresses import file_of, is_same_place, parse_url
 from backout.ledger.dialects import READS_ONLY, LedgerDialect, dialect_of, may_pass, may_succeed_at_once
 
 T = TypeVar("T")
@@ -59,13 +60,16 @@ class Ledger:
     """
 
     def __init__(self, database_url: str, *, pool_size: int = 5) -> None:
-        self._url = _parse(database_url)
+        self._url = parse_url(database_url)
         self.shown_url: Final = _without_passwords(self._url).render_as_string(hide_password=True)
-        self.file: Final = _file_of(self._url)
+        self.file: Final = file_of(self._url)
         self.fingerprint: Final = _fingerprint(self._url, self.file)
         options: dict[str, Any] = {"json_serializer": dump_json, "json_deserializer": load_json}
         if self._url.get_backend_name() != "sqlite":
             options |= {"pool_size": pool_size, "max_overflow": pool_size, "pool_timeout": 30, "pool_use_lifo": True}
+        if self._url.query.get("mode") == "memory":
+            # Shared with whoever made it, and gone when they close it: a connection kept here would keep it there.
+            options["poolclass"] = NullPool
         try:
             self.dialect: LedgerDialect = dialect_of(self._url.get_backend_name())
             self._engine: Engine = create_engine(self._url, **options, **self.dialect.engine_options)
@@ -174,6 +178,14 @@ class Ledger:
 
         return self.persist(once, recognise=lambda _: None, what=what)
 
+    def is_at(self, database_url: str) -> bool:
+        """Return whether a URL leads to this database, perhaps as another user.
+
+        Raises:
+            ConfigurationError: it cannot be read.
+        """
+        return is_same_place(self._url, parse_url(database_url))
+
     def dispose(self, *, close: bool = True) -> None:
         """Forget all connections; with `close=False` leave them open, because another process uses them."""
         self._engine.dispose(close=close)
@@ -228,28 +240,10 @@ def is_passing(error: DBAPIError | LedgerUnavailable) -> bool:
     return is_outage(error) or (isinstance(error, DBAPIError) and may_repeat(error))
 
 
-def _parse(database_url: str) -> URL:
-    try:
-        return make_url(database_url)
-    except (ArgumentError, ValueError):
-        raise ConfigurationError(
-            problem="the ledger's database URL cannot be read as one",
-            remedy='Write it as "postgresql+psycopg://user:password@host/database", '
-            '"mysql+pymysql://user:password@host/database", "mariadb+pymysql://…" or "sqlite:////path/to/file.db".',
-        ) from None  # The cause may quote a part of the password that was taken for the port.
-
-
 def _without_passwords(url: URL) -> URL:
     """Return a URL whose options hold no password either: drivers take one there too, and SQLAlchemy shows it."""
     masked = {name: "hidden" for name in url.query if "pass" in name.lower() or "secret" in name.lower()}
     return url.update_query_dict(masked) if masked else url
-
-
-def _file_of(url: URL) -> Path | None:
-    """Return the file that the URL leads to; `None` when it is a server's or in memory."""
-    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:") or "uri" in url.query:
-        return None
-    return Path(url.database or "").resolve()
 
 
 def _fingerprint(url: URL, file: Path | None) -> str:
