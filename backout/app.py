@@ -45,6 +45,11 @@ def install(app: Celery, /, *, database_url: str | None = None, **settings: Any)
     return runtime
 
 
+def installed_app() -> Celery | None:
+    """Return the app of the last `install`; `None` when there was none."""
+    return _installed[0] if _installed else None
+
+
 def add_worker_steps(app: Celery) -> None:
     """Let workers of this app verify the ledger and keep a sweeper."""
     app.steps["worker"].update({LedgerCheck, SweeperProcess})

@@ -53,7 +53,7 @@ def enqueue(
     # The caller's transaction: nothing is committed here, and the message goes out after the caller's commit.
     if not transitions.create_run(theirs.connection, new, resend_seconds=engine.settings.resend_seconds):
         return _first_run(engine, pipeline, new, connection=theirs.connection)
-    theirs.after_commit(lambda: _send_and_announce(engine, first, actor=new.actor))
+    theirs.after_commit(lambda: _go_on(engine, first, actor=new.actor))
     return RunHandle(id=new.id, pipeline=pipeline, engine=engine, was_created=True)
 
 
@@ -62,8 +62,7 @@ def _record_alone(
 ) -> RunHandle:
     if not _create_alone(engine, new):
         return _first_run(engine, pipeline, new, connection=None)
-    reach(FaultPoint.ENQUEUE_COMMITTED)
-    _send_and_announce(engine, first, actor=new.actor)
+    _go_on(engine, first, actor=new.actor)
     return RunHandle(id=new.id, pipeline=pipeline, engine=engine, was_created=True)
 
 
@@ -111,7 +110,9 @@ def _record_after_commit(
     return RunHandle(id=new.id, pipeline=pipeline, engine=engine, was_created=True)
 
 
-def _send_and_announce(engine: Engine, first: StepMessage, *, actor: str) -> None:
+def _go_on(engine: Engine, first: StepMessage, *, actor: str) -> None:
+    """Send the first step of a run that is committed. Never raises: the sweeper sends what was not sent."""
+    reach(FaultPoint.ENQUEUE_COMMITTED)
     engine.send(first)
     # A worker may have begun already; it tells itself what it does.
     engine.announce(first.key.run_id, after_id=0, actors={actor})

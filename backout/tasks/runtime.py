@@ -116,6 +116,17 @@ def forget_runtime(app: Celery) -> None:
         runtime.unverified_ledger.dispose()
 
 
+def renew_runtime(app: Celery) -> None:
+    """Forget the runtime where the settings name another ledger than when it was made.
+
+    Raises:
+        ConfigurationError: a setting cannot be used.
+    """
+    runtime: Runtime | None = app.__dict__.get(_ATTRIBUTE)
+    if runtime is not None and configured(app).get(f"{PREFIX}database_url") != runtime.settings.database_url:
+        forget_runtime(app)
+
+
 def add_settings_source(source: Callable[[], Mapping[str, Any]]) -> None:
     """Let a framework say what the Celery configuration leaves open.
 

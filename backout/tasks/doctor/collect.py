@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -102,7 +103,8 @@ def _ask_ledger(
         url = settings.database_url
     if url is None and question.app is not None:
         # Another setting is wrong; the ledger can be asked all the same.
-        url = configured(question.app).get(f"{PREFIX}database_url")
+        with suppress(ConfigurationError):
+            url = configured(question.app).get(f"{PREFIX}database_url")
     if not isinstance(url, str):
         return NotAsked(reason="the settings do not name a ledger"), []
     interval = settings.sweep_interval_seconds if isinstance(settings, Settings) else DEFAULT_INTERVAL_SECONDS

@@ -1,0 +1,1 @@
+"""backout for Django: name `backout.integrations.django` in INSTALLED_APPS."""

@@ -1,0 +1,1 @@
+"""Migrations of Django that make the ledger: one for each revision of its schema."""
