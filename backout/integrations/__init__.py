@@ -1,1 +1,1 @@
-"""Integrations with web frameworks; each imports its framework, and nothing imports them but their framework."""
+"""Frameworks: each fetches objects for its framework, offers the same verbs, and decides nothing."""

@@ -37,7 +37,7 @@ def as_ledger_url(given: object, *, folder: Path, arguments: Mapping[str, object
 
     Args:
         given: the application's URL, a text or SQLAlchemy's.
-        folder: where relative paths of SQLite files begin.
+        folder: where relative paths of SQLite files begin; it is made for them.
         arguments: what the application hands to the driver's `connect` besides.
 
     Returns:
@@ -93,6 +93,8 @@ def _of_file(url: URL, folder: Path) -> str:
     path = name.removeprefix("file:") if is_uri else name
     if path in ("", ":memory:") or (is_uri and url.query.get("mode") == "memory"):
         return MEMORY
+    if not Path(path).is_absolute():
+        folder.mkdir(parents=True, exist_ok=True)
     whole = str(folder / path)
     query = dict(url.query) if is_uri else {}
     plain = url.set(drivername="sqlite", database=f"file:{whole}" if is_uri else whole, query=query)

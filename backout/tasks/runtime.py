@@ -23,7 +23,7 @@ from backout.tasks.dispatch import send_compensations, send_step
 CACHED_PLANS: Final = 200
 _ATTRIBUTE: Final = "_backout_runtime"
 _making = threading.Lock()
-_sources: Final[list[Callable[[], Mapping[str, Any]]]] = []
+_sources: Final[list[Callable[[Celery], Mapping[str, Any]]]] = []
 
 
 class Runtime:
@@ -133,6 +133,15 @@ def add_settings_source(source: Callable[[], Mapping[str, Any]]) -> None:
     Args:
         source: returns settings with their prefix, `backout_…`; asked each time that settings are read.
     """
+    _sources.append(lambda _: source())
+
+
+def add_app_settings_source(source: Callable[[Celery], Mapping[str, Any]]) -> None:
+    """Do the same where a process may have several Celery apps, each of another application.
+
+    Args:
+        source: returns settings with their prefix for this Celery app; empty for one that it does not know.
+    """
     _sources.append(source)
 
 
@@ -146,4 +155,4 @@ def configured(app: Celery) -> dict[str, Any]:
     names = (key.removeprefix(app.conf.prefix or "").lower() for key in app.conf if isinstance(key, str))
     written = {name for name in names if name.startswith(PREFIX)}
     own = {key: app.conf[key] for key in known | written if app.conf.get(key) is not None}
-    return {key: value for source in _sources for key, value in source().items()} | own
+    return {key: value for source in _sources for key, value in source(app).items()} | own
