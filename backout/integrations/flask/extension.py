@@ -7,13 +7,14 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from celery import Celery
-from flask import Flask, current_app, has_app_context
+from flask import Blueprint, Flask, current_app, has_app_context
 
 from backout.app import install
 from backout.errors import ConfigurationError
 from backout.integrations.flask.celery_app import find_celery, make_celery, take_celery
 from backout.integrations.flask.command import FlaskCommand
 from backout.integrations.flask.configuration import read_settings
+from backout.integrations.flask.pages import Authorize, backout_pages
 from backout.integrations.flask.sessions import engines_of
 from backout.ledger.same_database import add_engine_source
 from backout.ledger.urls import is_in_memory
@@ -59,6 +60,10 @@ class Backout:
         _settings[app] = {f"{PREFIX}{name}": value for name, value in settings.items()}
         app.extensions[EXTENSION] = self
         app.cli.add_command(FlaskCommand(lambda: self.celery_of(app)))
+
+    def blueprint(self, authorize: Authorize, **options: Any) -> Blueprint:
+        """Return the pages of runs and reviews, to be registered. See `backout_pages`."""
+        return backout_pages(authorize, **options)
 
     def celery_of(self, app: Flask) -> Celery:
         """Return the Celery app of a Flask app, also one that came into `app.extensions` after `init_app`.
