@@ -1,5 +1,6 @@
 """Orders, what is in stock, and what was taken from it."""
 
+from django.core.validators import MinValueValidator
 from django.db import models
 
 
@@ -18,7 +19,7 @@ class Order(models.Model):
 
     customer = models.CharField(max_length=100)
     item = models.CharField(max_length=100)
-    amount_cents = models.PositiveIntegerField("amount in cents")
+    amount_cents = models.PositiveIntegerField("amount in cents", validators=[MinValueValidator(1)])
     courier_fails = models.BooleanField("let the courier refuse the parcel", default=False)
     bank_is_closed = models.BooleanField("let the bank refuse to pay money back", default=False)
     created_at = models.DateTimeField(auto_now_add=True)

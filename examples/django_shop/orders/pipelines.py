@@ -87,6 +87,7 @@ def cancel_courier(purchase: Purchase, parcel: Parcel | None, ctx: CompensationC
     effect="notify",
     irreversible="a mail cannot be unsent",
     on_failure="continue",  # an order stands although its mail could not be sent
+    idempotent=True,  # a second copy of a receipt does no harm
     retry=QUICKLY,
     timeout=10,
     done="receipt_sent",

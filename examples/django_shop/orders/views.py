@@ -11,7 +11,8 @@ from orders.pipelines import Purchase, fulfil_order
 
 def checkout(request: HttpRequest) -> HttpResponse:
     """Take an order: the order and its run are committed together, or neither is."""
-    form = Checkout(request.POST or None, initial={"item": "Espresso machine", "amount_cents": 24900})
+    example = {"item": "Espresso machine", "amount_cents": 24900}
+    form = Checkout(request.POST or None, initial=example, label_suffix="")
     if request.method == "POST" and form.is_valid():
         with transaction.atomic():
             order = form.save()

@@ -59,5 +59,8 @@ STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "static"
 WHITENOISE_USE_FINDERS = True
 
+# A mail server is no part of the example: the worker prints what it would send.
+EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+
 CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", "redis://localhost:6379/0")
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True

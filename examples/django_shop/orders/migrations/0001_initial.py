@@ -1,5 +1,6 @@
 """The tables of the shop."""
 
+import django.core.validators
 import django.db.models.deletion
 from django.db import migrations, models
 
@@ -22,7 +23,12 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("customer", models.CharField(max_length=100)),
                 ("item", models.CharField(max_length=100)),
-                ("amount_cents", models.PositiveIntegerField(verbose_name="amount in cents")),
+                (
+                    "amount_cents",
+                    models.PositiveIntegerField(
+                        validators=[django.core.validators.MinValueValidator(1)], verbose_name="amount in cents"
+                    ),
+                ),
                 ("courier_fails", models.BooleanField(default=False, verbose_name="let the courier refuse the parcel")),
                 (
                     "bank_is_closed",
