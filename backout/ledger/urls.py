@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import make_url
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError
 
 from backout.errors import ConfigurationError
+from backout.ledger.addresses import parse_url
 from backout.ledger.dialects import dialect_of
 
 MEMORY: Final = "sqlite://"
@@ -46,7 +45,7 @@ def as_ledger_url(given: object, *, folder: Path, arguments: Mapping[str, object
     Raises:
         ConfigurationError: the ledger cannot use that database, or not be sure to reach the same one.
     """
-    url = _read(given)
+    url = given if isinstance(given, URL) else parse_url(str(given))
     kind = url.get_backend_name()
     try:
         driver = dialect_of(kind).driver
@@ -73,16 +72,6 @@ def as_ledger_url(given: object, *, folder: Path, arguments: Mapping[str, object
 def is_in_memory(database_url: str) -> bool:
     """Return whether a URL of `as_ledger_url` leads to a database in memory."""
     return database_url == MEMORY
-
-
-def _read(given: object) -> URL:
-    try:
-        return given if isinstance(given, URL) else make_url(str(given))
-    except (ArgumentError, ValueError):
-        raise ConfigurationError(
-            problem="the database URL cannot be read as one",
-            remedy='Write it as "postgresql+psycopg://user:password@host/database" or "sqlite:///file.db".',
-        ) from None  # The cause may quote a part of the password that was taken for the port.
 
 
 def _of_file(url: URL, folder: Path) -> str:
