@@ -60,6 +60,7 @@ class LedgerRow(models.Model):
         abstract = True
         managed = False
         default_permissions = ("view",)
+        base_manager_name = "objects"
 
 
 def _choices(values: Iterable[StrEnum]) -> list[tuple[str, str]]:

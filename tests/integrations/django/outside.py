@@ -29,6 +29,7 @@ def database(url: str, **options: Any) -> dict[str, Any]:
             "postgresql": "django.db.backends.postgresql",
             "sqlite": "django.db.backends.sqlite3",
             "mysql": "django.db.backends.mysql",
+            "mariadb": "django.db.backends.mysql",
         }[kind],
         "NAME": str(parts.database),
         "USER": parts.username or "",
@@ -51,8 +52,7 @@ def environment(**settings: Any) -> dict[str, str]:
 
 def manage(*arguments: str, expect: int = 0, **settings: Any) -> str:
     """Run a command of `manage.py` and return what it wrote."""
-    code = "import sys; from django.core.management import execute_from_command_line as run; run(sys.argv)"
-    return python("-W", "error::DeprecationWarning", "-c", code, *arguments, expect=expect, **settings)
+    return python("-m", "tests.integrations.django.manage", *arguments, expect=expect, **settings)
 
 
 def python(*arguments: str, expect: int = 0, environment_: Mapping[str, str] | None = None, **settings: Any) -> str:

@@ -29,7 +29,8 @@ def _run(related_name: str, null: bool = False) -> models.ForeignKey:
 
 
 def _options(table: str, **options: Any) -> dict[str, Any]:
-    return {"db_table": table, "managed": False, "abstract": False, "default_permissions": ("view",), **options}
+    common = {"managed": False, "abstract": False, "base_manager_name": "objects", "default_permissions": ("view",)}
+    return {"db_table": table, **common, **options}
 
 
 class Migration(migrations.Migration):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import unittest
 from collections.abc import Iterator
 
@@ -17,6 +18,8 @@ from tests.integrations.django.inside.looking import committed_runs, new_number,
 from tests.integrations.django.project.shop.models import Order
 from tests.integrations.django.project.shop.pipelines import fulfil
 
+WAITS_SECONDS = 0.5
+"""Long enough for a second enqueue that does not wait to be done."""
 NOTE = "100 % 'sure' %s"
 
 
@@ -193,3 +196,35 @@ def test_test_case_sends_with_its_callbacks() -> None:
     unittest.defaultTestLoader.loadTestsFromTestCase(InATestCase).run(result)
     assert (result.testsRun, result.errors, result.failures) == (1, [], [])
     assert committed_runs() == []
+
+
+@pytest.mark.parametrize("commits", [True, False])
+def test_two_blocks_with_one_event_wait_for_each_other(commits: bool) -> None:
+    """The second gets the first one's run (R9); where the first rolls back, it gets one of its own."""
+    asked, may_end, answers = threading.Event(), threading.Event(), {}
+
+    def ask_first() -> None:
+        with transaction.atomic():
+            answers["first"] = fulfil.enqueue({"number": "1"}, source_event_id="one event")
+            asked.set()
+            may_end.wait()
+            transaction.set_rollback(not commits)
+        connection.close()
+
+    def ask_second() -> None:
+        asked.wait()
+        with transaction.atomic():
+            answers["second"] = fulfil.enqueue({"number": "1"}, source_event_id="one event")
+        connection.close()
+
+    threads = [threading.Thread(target=target, daemon=True) for target in (ask_first, ask_second)]
+    for thread in threads:
+        thread.start()
+    threads[1].join(WAITS_SECONDS)
+    assert "second" not in answers
+    may_end.set()
+    for thread in threads:
+        thread.join()
+    assert answers["second"].was_created is not commits
+    expected = answers["first" if commits else "second"].id
+    assert [run.id for run in committed_runs()] == [answers["second"].id] == [expected]

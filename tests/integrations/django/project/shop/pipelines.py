@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from backout import FailStep, Pipeline, Retry, StepContext, step
+from tests.integrations.django.project.gates import gate
 from tests.integrations.django.project.shop.models import Deed
 
 
@@ -42,3 +43,33 @@ def send_letter(order: Order, ctx: StepContext) -> str:
 
 
 fulfil = Pipeline("fulfil", [reserve, send_letter], subject=lambda order: f"customer of {order.number}")
+
+
+@step(effect="notify", keep="it does no harm")
+def shout(order: Order) -> None:
+    """Say it to somebody who may hear it twice."""
+
+
+doubtful = Pipeline("doubtful", [shout])
+
+
+@step(retry=Retry(limit=0))
+def first(order: Order) -> None:
+    write_down(order.number, "first")
+
+
+@first.compensation(action="take it back", retry=Retry(limit=0))
+def undo_first(order: Order, output: None) -> None:
+    gate(f"{order.number} undo").pass_through()
+    write_down(order.number, "undo")
+
+
+@step(keep="it is only written down", retry=Retry(limit=0))
+def second(order: Order) -> None:
+    gate(f"{order.number} second").pass_through()
+    write_down(order.number, "second")
+    if order.fails:
+        raise FailStep("as it was asked to")
+
+
+gated = Pipeline("gated", [first, second])
