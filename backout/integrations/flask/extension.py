@@ -16,6 +16,7 @@ from backout.integrations.flask.command import FlaskCommand
 from backout.integrations.flask.configuration import read_settings
 from backout.integrations.flask.pages import Authorize, backout_pages
 from backout.integrations.flask.sessions import engines_of
+from backout.integrations.flask.tables import keep_ledger
 from backout.ledger.same_database import add_engine_source
 from backout.ledger.urls import is_in_memory
 from backout.pipelines.engine import Engine, prefer_engine_resolver
@@ -59,6 +60,7 @@ class Backout:
         install(celery, **settings)
         _settings[app] = {f"{PREFIX}{name}": value for name, value in settings.items()}
         app.extensions[EXTENSION] = self
+        keep_ledger(app)
         app.cli.add_command(FlaskCommand(lambda: self.celery_of(app)))
 
     def blueprint(self, authorize: Authorize, **options: Any) -> Blueprint:
