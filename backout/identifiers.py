@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
+from datetime import datetime
 from typing import NewType
 
 RunId = NewType("RunId", str)
@@ -28,6 +29,27 @@ def new_run_id() -> RunId:
     value = (value & ~(0xF << 76)) | (0x7 << 76)
     value = (value & ~(0x3 << 62)) | (0x2 << 62)
     return RunId(str(uuid.UUID(int=value)))
+
+
+def first_run_id_at(instant: datetime) -> RunId:
+    """Return the least id that a run enqueued at an aware instant may have: ids from there on are as young or younger.
+
+    As exact as the clocks of those who enqueue.
+    """
+    milliseconds = max(int(instant.timestamp() * 1000), 0)
+    return RunId(str(uuid.UUID(int=(milliseconds & 0xFFFF_FFFF_FFFF) << 80)))
+
+
+def run_ids_from(prefix: str) -> tuple[RunId, RunId] | None:
+    """Return the first and the last id that start with a prefix, both included; `None` when no id does.
+
+    A range of ids instead of a comparison of text: it uses the primary key.
+    """
+    digits = prefix.lower().replace("-", "")
+    if not digits or len(digits) > 32 or not set(digits) <= set("0123456789abcdef"):
+        return None
+    first, last = (str(uuid.UUID(digits.ljust(32, fill))) for fill in "0f")
+    return RunId(first), RunId(last)
 
 
 def new_task_id() -> TaskId:

@@ -12,7 +12,7 @@ from sqlalchemy import Column, Connection, Row, Select, case, func, literal, lit
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from backout.events import Event
-from backout.identifiers import ClaimToken, RunId, TaskId
+from backout.identifiers import ClaimToken, RunId, TaskId, run_ids_from
 from backout.jsontext import JsonValue
 from backout.ledger.cursors import RecordingConnection
 from backout.ledger.dialects import as_committed, now
@@ -83,12 +83,10 @@ def find_run(connection: Connection, run_id: RunId) -> RunRecord | None:
 
 def find_run_ids(connection: Connection, prefix: str, *, limit: int = 2) -> list[RunId]:
     """Return ids that start with a prefix, oldest first; two are enough to know that it is not unique."""
-    digits = prefix.lower().replace("-", "")
-    if not digits or len(digits) > 32 or not set(digits) <= set("0123456789abcdef"):
+    between = run_ids_from(prefix)
+    if between is None:
         return []
-    # A range of ids instead of a comparison of text: it uses the primary key.
-    first, last = (str(UUID(digits.ljust(32, fill))) for fill in "0f")
-    statement = select(run.c.id).where(run.c.id.between(first, last)).order_by(run.c.id)
+    statement = select(run.c.id).where(run.c.id.between(*between)).order_by(run.c.id)
     return [RunId(row.id) for row in connection.execute(statement.limit(limit))]
 
 

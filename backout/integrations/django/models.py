@@ -59,7 +59,7 @@ class LedgerRow(models.Model):
 
         abstract = True
         managed = False
-        default_permissions = ("view",)
+        default_permissions: tuple[str, ...] = ()
         base_manager_name = "objects"
 
 
@@ -110,6 +110,8 @@ class Run(LedgerRow):
         abstract = False
         db_table = "backout_run"
         ordering = ("-id",)
+        # All that is recorded of a run is seen with it, so these three are all there are.
+        default_permissions = ("view",)
         permissions = (
             ("act_run", "Can act on runs"),
             ("act_across_irreversible", "Can roll runs back across irreversible steps"),

@@ -29,7 +29,7 @@ def _run(related_name: str, null: bool = False) -> models.ForeignKey:
 
 
 def _options(table: str, **options: Any) -> dict[str, Any]:
-    common = {"managed": False, "abstract": False, "base_manager_name": "objects", "default_permissions": ("view",)}
+    common = {"managed": False, "abstract": False, "base_manager_name": "objects", "default_permissions": ()}
     return {"db_table": table, **common, **options}
 
 
@@ -67,7 +67,7 @@ class Migration(migrations.Migration):
                 ("updated_at", _instant(null=False)),
                 ("finished_at", _instant()),
             ],
-            options=_options("backout_run", ordering=("-id",), permissions=PERMISSIONS),
+            options=_options("backout_run", ordering=("-id",), default_permissions=("view",), permissions=PERMISSIONS),
         ),
         migrations.CreateModel(
             name="Step",
