@@ -102,6 +102,22 @@ def test_arguments_of_the_driver_are_carried_over(make: MakeApp) -> None:
     assert settings_of(app).database_url == f"{URL}?connect_timeout=3&options=-cx&sslmode=require"
 
 
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("postgresql+asyncpg://u:p%40ss@db:5433/shop", "postgresql+psycopg://u:p%40ss@db:5433/shop"),
+        ("mysql://u@db/shop?charset=utf8", "mysql+pymysql://u@db/shop"),
+        ("mariadb+mariadbconnector://u@db/shop", "mariadb+pymysql://u@db/shop"),
+        ("sqlite:////data/shop.sqlite3?timeout=30", "sqlite:////data/shop.sqlite3"),
+    ],
+)
+def test_other_drivers_lead_to_the_same_database(make: MakeApp, theirs: str, ours: str) -> None:
+    """Whatever driver the application speaks through, the ledger speaks to the same database through its own."""
+    app = make(SQLALCHEMY_DATABASE_URI=theirs)
+    Backout(app)
+    assert settings_of(app).database_url == ours
+
+
 @pytest.mark.parametrize("setting", ["SQLALCHEMY_DATABASE_URI", "BACKOUT_DATABASE_URL"])
 def test_relative_file_is_the_one_of_flask_sqlalchemy(make: MakeApp, setting: str) -> None:
     """A relative SQLite URL leads to the file in the instance folder that Flask-SQLAlchemy opens."""
