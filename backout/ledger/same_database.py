@@ -53,10 +53,16 @@ def is_ledgers(connection: Connection, ledger: Ledger) -> bool:
     if not _may_be(connection, ledger):
         return False
     theirs = dialect_of(connection.dialect.name).place_of(connection)
-    if theirs is None or theirs != ledger.read(ledger.dialect.place_of):
+    ours = ledger.read(ledger.dialect.place_of)
+    if theirs is None or ours is None or not _is_one_place(theirs, ours):
         return False
     _known.setdefault(ledger, weakref.WeakSet()).add(connection.engine.pool)
     return True
+
+
+def _is_one_place(one: tuple[object, ...], other: tuple[object, ...]) -> bool:
+    # What one of the two users may not ask for says nothing.
+    return all(None in (left, right) or left == right for left, right in zip(one, other, strict=True))
 
 
 def refuse(shown: str, ledger: Ledger) -> ConfigurationError:

@@ -137,3 +137,22 @@ def test_ledger_of_a_test_waits_for_the_commit_of_another_database(ledger: Ledge
             assert called == []
             end()
     assert called == ["committed"]
+
+
+@pytest.mark.parametrize("empty_url", ["postgresql"], indirect=True)
+def test_user_who_may_not_ask_for_the_servers_number_is_let_in(own_ledger: Ledger) -> None:
+    """Where the application's user may know less of the server than the ledger's, what both know decides."""
+    role = f"clerk_{os.urandom(4).hex()}"
+    with own_ledger.transaction() as connection:
+        connection.exec_driver_sql("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
+        connection.exec_driver_sql(f"CREATE ROLE {role} LOGIN IN ROLE pg_read_all_data")
+    engine = create_engine(own_ledger._url.set(username=role, password=None))
+    try:
+        with engine.connect() as connection:
+            found = callers.find_transaction(own_ledger, connection=connection, session=None)
+            assert found is not None
+            assert found.connection is connection
+    finally:
+        engine.dispose()
+        with own_ledger.transaction() as connection:
+            connection.exec_driver_sql(f"DROP ROLE {role}")
