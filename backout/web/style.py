@@ -42,6 +42,7 @@ STYLE: Final = (
 .backout h3 { font-size: 1.02rem; font-weight: 650; }
 .backout p { margin: 0 0 .6rem; }
 .backout ul, .backout ol { margin: 0; padding: 0; list-style: none; }
+.backout li { list-style: inherit; }
 .backout a { color: var(--b-blue); text-decoration: underline; text-underline-offset: .15em; }
 .backout section { margin: 0 0 2.2rem; }
 .backout code, .backout pre {

@@ -50,8 +50,8 @@ class RunAdmin(PageAdmin):
 
     @admin.display(description="state", ordering="state")
     def marked_state(self, run: Run) -> str:
-        """Return sign and word of the state."""
-        return str(RUN_MARKS[RunState(run.state)])
+        """Return sign and word of the state, in one line."""
+        return str(RUN_MARKS[RunState(run.state)]).replace(" ", "\N{NO-BREAK SPACE}")
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """Return runs without what makes them long."""
