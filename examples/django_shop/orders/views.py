@@ -27,8 +27,8 @@ def show_order(request: HttpRequest, number: int) -> HttpResponse:
     order = get_object_or_404(Order, pk=number)
     run = fulfil_order.find_run(order.event)
     message = run.customer_message if run is not None else "We do not know this order."
-    is_settled = run is not None and run.status().state.is_settled
-    return render(request, "orders/order.html", {"order": order, "message": message, "is_settled": is_settled})
+    is_final = run is None or run.status().state.is_final
+    return render(request, "orders/order.html", {"order": order, "message": message, "is_final": is_final})
 
 
 def healthz(request: HttpRequest) -> HttpResponse:
