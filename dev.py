@@ -86,7 +86,7 @@ def parse_arguments(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
   demo [...]    backout demo, with the arguments given
   test [...]    pytest, with the arguments given
   check         everything CI runs: lint, then all tests
-  lint          check without the tests: ruff format, ruff, mypy, import layers
+  lint          check without the tests: ruff format, ruff, mypy, import layers, Dockerfile and compose file
   format        rewrite the code in the house's format
   bench [...]   the benchmarks, with the arguments given
   crash-matrix [...]  every disaster at every fault point, on every broker and database
@@ -293,6 +293,8 @@ def run_lint(passed_on: list[str]) -> int:
         "lint": [tool("ruff"), "check", "."],
         "types": [tool("mypy")],
         "layers": [tool("lint-imports"), "--no-logo"],
+        "Dockerfile": [tool("hadolint"), "Dockerfile"],
+        "compose file": [tool("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", "docker-compose.yml"],
     }
     failed = []
     for name, command in checks.items():
