@@ -4,7 +4,7 @@ PYTHON ?= $(firstword $(shell for name in python3 python3.14 python3.13 python3.
             command -v $$name; done) python3)
 ARGS ?=
 
-.PHONY: help setup demo test check lint format bench crash-matrix soak explore
+.PHONY: help setup demo test check lint format bench crash-matrix soak explore compose-check
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):  *## /\1	/p' Makefile | while IFS='	' read -r name text; do printf '  make %-13s %s\n' "$$name" "$$text"; done
@@ -38,3 +38,6 @@ soak:  ## Run thousands of pipelines while everything is killed at random; a ban
 
 explore:  ## Visit every state that modelled pipelines can reach when messages and workers fail (minutes)
 	@$(PYTHON) dev.py explore $(ARGS)
+
+compose-check:  ## Run docker-compose.yml without Docker: orders, Flower, a killed worker and broker (Linux, root)
+	@$(PYTHON) dev.py compose-check $(ARGS)

@@ -61,6 +61,7 @@ def main() -> int:
         "crash-matrix": run_crash_matrix,
         "soak": run_soak,
         "explore": run_explore,
+        "compose-check": run_compose_check,
         "lock": run_lock,
     }
     try:
@@ -92,6 +93,7 @@ def parse_arguments(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
   crash-matrix [...]  every disaster at every fault point, on every broker and database
   soak [...]    thousands of runs while everything is killed at random
   explore [...]  every state that modelled pipelines can reach, under the rules
+  compose-check  docker-compose.yml as processes of this machine, with orders and crashes (Linux, root)
   lock          renew constraints.txt within the bounds of pyproject.toml (needs uv)""",
     )
     parser.add_argument(
@@ -107,6 +109,7 @@ def parse_arguments(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
             "crash-matrix",
             "soak",
             "explore",
+            "compose-check",
             "lock",
         ],
         metavar="JOB",
@@ -279,6 +282,11 @@ def run_soak(passed_on: list[str]) -> int:
 def run_explore(passed_on: list[str]) -> int:
     """Explore the model."""
     return become([str(VENV_PYTHON), "-m", "tests.model", *passed_on])
+
+
+def run_compose_check(passed_on: list[str]) -> int:
+    """Run docker-compose.yml without Docker."""
+    return become([str(VENV_PYTHON), "-m", "tests.compose", *passed_on])
 
 
 def run_format(passed_on: list[str]) -> int:
