@@ -4,7 +4,7 @@ PYTHON ?= $(firstword $(shell for name in python3 python3.14 python3.13 python3.
             command -v $$name; done) python3)
 ARGS ?=
 
-.PHONY: help setup demo test check lint format bench crash-matrix soak explore compose-check
+.PHONY: help setup demo test check lint format bench crash-matrix soak explore compose-check image-check
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):  *## /\1	/p' Makefile | while IFS='	' read -r name text; do printf '  make %-13s %s\n' "$$name" "$$text"; done
@@ -41,3 +41,6 @@ explore:  ## Visit every state that modelled pipelines can reach when messages a
 
 compose-check:  ## Run docker-compose.yml without Docker: orders, Flower, a killed worker and broker (Linux, root)
 	@$(PYTHON) dev.py compose-check $(ARGS)
+
+image-check:  ## Build the image with buildah and look at it
+	@$(PYTHON) dev.py image-check $(ARGS)

@@ -62,6 +62,7 @@ def main() -> int:
         "soak": run_soak,
         "explore": run_explore,
         "compose-check": run_compose_check,
+        "image-check": run_image_check,
         "lock": run_lock,
     }
     try:
@@ -94,6 +95,7 @@ def parse_arguments(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
   soak [...]    thousands of runs while everything is killed at random
   explore [...]  every state that modelled pipelines can reach, under the rules
   compose-check  docker-compose.yml as processes of this machine, with orders and crashes (Linux, root)
+  image-check [...]  the image, built with buildah and looked at
   lock          renew constraints.txt within the bounds of pyproject.toml (needs uv)""",
     )
     parser.add_argument(
@@ -110,6 +112,7 @@ def parse_arguments(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
             "soak",
             "explore",
             "compose-check",
+            "image-check",
             "lock",
         ],
         metavar="JOB",
@@ -287,6 +290,11 @@ def run_explore(passed_on: list[str]) -> int:
 def run_compose_check(passed_on: list[str]) -> int:
     """Run docker-compose.yml without Docker."""
     return become([str(VENV_PYTHON), "-m", "tests.compose", *passed_on])
+
+
+def run_image_check(passed_on: list[str]) -> int:
+    """Build the image and look at it."""
+    return become([str(VENV_PYTHON), "-m", "tests.compose.image_check", *passed_on])
 
 
 def run_format(passed_on: list[str]) -> int:
