@@ -60,6 +60,7 @@ class Ledger:
     """
 
     def __init__(self, database_url: str, *, pool_size: int = 5) -> None:
+        self._text: Final = database_url
         self._url = parse_url(database_url)
         self.shown_url: Final = _without_passwords(self._url).render_as_string(hide_password=True)
         self.file: Final = file_of(self._url)
@@ -184,7 +185,7 @@ class Ledger:
         Raises:
             ConfigurationError: it cannot be read.
         """
-        return is_same_place(self._url, parse_url(database_url))
+        return database_url == self._text or is_same_place(self._url, parse_url(database_url))
 
     def dispose(self, *, close: bool = True) -> None:
         """Forget all connections; with `close=False` leave them open, because another process uses them."""

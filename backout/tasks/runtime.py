@@ -116,14 +116,10 @@ def forget_runtime(app: Celery) -> None:
         runtime.unverified_ledger.dispose()
 
 
-def renew_runtime(app: Celery) -> None:
-    """Forget the runtime where the settings name another ledger than when it was made.
-
-    Raises:
-        ConfigurationError: a setting cannot be used.
-    """
+def renew_runtime(app: Celery, database_url: str) -> None:
+    """Forget the runtime where its ledger is not the one that the settings name now."""
     runtime: Runtime | None = app.__dict__.get(_ATTRIBUTE)
-    if runtime is not None and configured(app).get(f"{PREFIX}database_url") != runtime.settings.database_url:
+    if runtime is not None and runtime.settings.database_url != database_url:
         forget_runtime(app)
 
 

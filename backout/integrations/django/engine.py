@@ -9,6 +9,7 @@ from django.db.backends.base.base import NO_DB_ALIAS
 
 from backout.app import installed_app
 from backout.errors import ConfigurationError
+from backout.integrations.django.configuration import read_configuration
 from backout.pipelines.engine import Engine
 from backout.tasks.runtime import forget_runtime, renew_runtime, runtime_of
 
@@ -18,15 +19,16 @@ GUIDE: Final = (
 )
 
 
-def find_engine() -> Engine | None:
+def find_engine() -> Engine:
     """Return the engine of the project: what `prefer_engine_resolver` takes.
 
     Raises:
-        ConfigurationError: the project has no Celery app.
+        ConfigurationError: the project has no Celery app, or a setting cannot be used.
     """
     app = project_app()
-    # A test runner makes databases of its own, and copies of them for each of its processes.
-    renew_runtime(app)
+    if app is current_app._get_current_object():
+        # A test runner makes databases of its own, and copies of them for each of its processes.
+        renew_runtime(app, read_configuration().database_url)
     return runtime_of(app)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from backout.testing.servers.mariadb import MariaDB
 from backout.testing.servers.postgres import Postgres
 from tests.integrations.django.outside import database, python
 
@@ -29,6 +30,13 @@ def databases(postgres: Postgres) -> dict[str, Any]:
 def test_everything_on_postgresql(databases: dict[str, Any]) -> None:
     """All that concerns the ORM and the admin holds on PostgreSQL."""
     run_inside(DATABASES=databases)
+
+
+def test_runs_and_models_on_mariadb(mariadb: MariaDB) -> None:
+    """What the ORM sees holds on MariaDB, through PyMySQL."""
+    unique = uuid.uuid4().hex[:12]
+    urls = {alias: mariadb.database_url(f"django_{unique}_{alias}") for alias in ALIASES}
+    run_inside("-k", "enqueue or models", DATABASES={alias: database(url) for alias, url in urls.items()})
 
 
 def test_everything_on_files_of_sqlite(tmp_path: Path) -> None:

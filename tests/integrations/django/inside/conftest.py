@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import django
+import pymysql
 import pytest
 from django.core.management import call_command
 from django.db import connections
 from django.test.utils import setup_databases, setup_test_environment, teardown_databases, teardown_test_environment
 
+# Stands in for mysqlclient, as it does for Django's users who have no compiler.
+pymysql.install_as_MySQLdb()
 django.setup()
 
 

@@ -8,16 +8,14 @@ from contextlib import contextmanager
 
 from django.db import transaction
 
-from backout.integrations.django.engine import project_app
+from backout.integrations.django.engine import find_engine, project_app
 from backout.ledger import queries
 from backout.ledger.records import RunRecord
-from backout.tasks.runtime import renew_runtime, runtime_of
 
 
 def committed_runs() -> list[RunRecord]:
     """Return the runs that others see."""
-    renew_runtime(project_app())
-    return runtime_of(project_app()).ledger.read(queries.list_runs)
+    return find_engine().ledger.read(queries.list_runs)
 
 
 def take_messages() -> list[str]:

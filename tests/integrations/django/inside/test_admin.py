@@ -14,12 +14,11 @@ from django.db import connection, connections
 from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 
-from backout.integrations.django.engine import project_app
+from backout.integrations.django.engine import find_engine
 from backout.integrations.django.models import Entry, Review, Run
 from backout.ledger import schema
 from backout.ledger.session import Ledger
 from backout.states import ReviewReason
-from backout.tasks.runtime import renew_runtime, runtime_of
 from tests.integrations.django.project.shop.pipelines import fulfil
 from tests.support.runs import RecordedRun
 
@@ -30,8 +29,7 @@ LOOKS, ACTS, CROSSES = "view_run", "act_run", "act_across_irreversible"
 
 @pytest.fixture
 def ledger() -> Ledger:
-    renew_runtime(project_app())
-    return runtime_of(project_app()).ledger
+    return find_engine().ledger
 
 
 def client_of(*permissions: str, name: str = "alice", **options: Any) -> Client:

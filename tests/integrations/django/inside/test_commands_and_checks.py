@@ -15,11 +15,11 @@ from django.db.migrations.loader import MigrationLoader
 from django.test import override_settings
 
 from backout.integrations.django import checks as ours
-from backout.integrations.django.engine import project_app
+from backout.integrations.django.engine import find_engine, project_app
 from backout.integrations.django.models import Entry, Review, Run, Step
 from backout.integrations.django.operations import UpgradeLedger
 from backout.ledger import schema
-from backout.tasks.runtime import forget_runtime, renew_runtime, runtime_of
+from backout.tasks.runtime import forget_runtime
 from tests.integrations.django.inside.looking import committed_runs
 from tests.integrations.django.project.shop.pipelines import fulfil
 
@@ -110,8 +110,7 @@ def test_checks_warn_of_contracts() -> None:
 
 def test_checks_ask_the_database_only_where_they_may(monkeypatch: pytest.MonkeyPatch) -> None:
     """An older ledger is an error of `check --database default`, and no obstacle for `migrate`."""
-    renew_runtime(project_app())
-    ledger = runtime_of(project_app()).ledger
+    ledger = find_engine().ledger
     assert "backout.E002" not in ids(checks.run_checks(databases=["default"]))
     change = f"UPDATE {schema.VERSION_TABLE} SET version_num = %s"
     with connections["default"].cursor() as cursor:
@@ -150,5 +149,4 @@ def test_tables_are_there_for_projects_that_test_without_migrations() -> None:
             cursor.execute(f"DROP TABLE {table}")
     with override_settings(MIGRATION_MODULES={"backout": None}):
         call_command("migrate", run_syncdb=True, verbosity=0)
-    renew_runtime(project_app())
-    assert schema.differences(runtime_of(project_app()).unverified_ledger) == []
+    assert schema.differences(find_engine().ledger) == []

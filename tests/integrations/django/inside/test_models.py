@@ -14,19 +14,17 @@ from django.test import override_settings
 from django.utils import timezone
 
 from backout.errors import ConfigurationError, RequestError
-from backout.integrations.django.engine import project_app
+from backout.integrations.django.engine import find_engine
 from backout.integrations.django.models import Entry, Review, Run, Step
 from backout.ledger import queries
 from backout.ledger.session import Ledger
 from backout.states import Direction, ReviewReason
-from backout.tasks.runtime import renew_runtime, runtime_of
 from tests.support.runs import RecordedRun
 
 
 @pytest.fixture
 def ledger() -> Ledger:
-    renew_runtime(project_app())
-    return runtime_of(project_app()).ledger
+    return find_engine().ledger
 
 
 def in_review(ledger: Ledger) -> RecordedRun:
