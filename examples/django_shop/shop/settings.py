@@ -59,6 +59,14 @@ STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "static"
 WHITENOISE_USE_FINDERS = True
 
+# Without this, the traceback of a failed page is seen only where DEBUG is on.
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "root": {"handlers": ["console"], "level": "WARNING"},
+}
+
 # A mail server is no part of the example: the worker prints what it would send.
 EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
 
