@@ -77,6 +77,15 @@ def _write_file_url(address: Address, options: dict[str, str]) -> str:
     return url.render_as_string(hide_password=False)
 
 
+def rename_database(database_url: str, name: str) -> str:
+    """Return the URL of another database on the same server.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
+    return parse_url(database_url).set(database=name).render_as_string(hide_password=False)
+
+
 def is_same_place(one: URL, other: URL) -> bool:
     """Return whether two URLs certainly lead to one database, whoever asks for it."""
     return _place_of(one) == _place_of(other)

@@ -9,6 +9,7 @@ from django.utils.module_loading import autodiscover_modules
 
 from backout.integrations.django.checks import register_checks
 from backout.integrations.django.configuration import settings_source
+from backout.integrations.django.databases import remember_names
 from backout.integrations.django.engine import find_engine, let_go_of_databases
 from backout.integrations.django.tables import make_tables
 from backout.integrations.django.transactions import DjangoTransactions
@@ -27,6 +28,7 @@ class BackoutConfig(AppConfig):
 
     def ready(self) -> None:
         """Connect backout with Django, and import `pipelines.py` of each app."""
+        remember_names()
         add_settings_source(settings_source)
         add_transaction_source(DjangoTransactions())
         prefer_engine_resolver(find_engine)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -75,7 +76,9 @@ def _as_error(error: BackoutError) -> checks.CheckMessage:
 
 def _as_warning(finding: Finding) -> checks.CheckMessage:
     words = [_sentence(text) for text in (finding.found, finding.why) if text]
-    hint = " ".join(_sentence(text) for text in (finding.remedy, finding.to_copy) if text)
+    # As Celery's guide for Django writes settings.
+    to_write = re.sub(r"\bapp\.conf\.(\w+)", lambda found: f"CELERY_{found[1].upper()}", finding.to_copy)
+    hint = " ".join(text for text in (_sentence(finding.remedy), to_write) if text)
     return checks.Warning(" ".join(words), hint=hint or None, id=FINDING_IDS.get(finding.code, OTHER_FINDING_ID))
 
 
@@ -149,5 +152,7 @@ def _check_revision(database_url: str) -> list[checks.CheckMessage]:
 
 
 def _sentence(text: str, *, capital: bool = True) -> str:
+    if not text:
+        return ""
     begun = text[:1].upper() + text[1:] if capital else text
     return begun if begun.endswith((".", "!", "?", ")", "}")) else f"{begun}."

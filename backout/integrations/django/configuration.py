@@ -9,17 +9,18 @@ from typing import Any, Final
 
 from celery import current_app
 from django.conf import settings as django_settings
-from django.db import DEFAULT_DB_ALIAS
+from django.db import DEFAULT_DB_ALIAS, connections
 
 from backout.errors import ConfigurationError
-from backout.integrations.django.databases import known_aliases, url_of_alias
-from backout.ledger.addresses import is_same_place, parse_url
+from backout.integrations.django.databases import known_aliases, replaced_name, url_of_alias
+from backout.ledger.addresses import is_same_place, parse_url, rename_database
 from backout.ledger.session import Ledger
 from backout.settings import PREFIX, Settings
 
 NAME: Final = "BACKOUT"
 ALIAS_KEY: Final = "DATABASE"
 URL_KEY: Final = "DATABASE_URL"
+_URL_SETTING: Final = f"{PREFIX}database_url"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,13 +52,36 @@ def read_configuration() -> Configuration:
             remedy=f"Name one of {', '.join(map(repr, known_aliases()))}, or add it to DATABASES.",
         )
     own = {f"{PREFIX}{key.lower()}": value for key, value in written.items() if key != ALIAS_KEY}
-    given = own.get(f"{PREFIX}database_url") or _said_to_celery(URL_KEY)
+    given = own.get(_URL_SETTING) or _said_to_celery(URL_KEY)
     if given is None:
         alias = str(alias or DEFAULT_DB_ALIAS)
         url = url_of_alias(alias)
-        return Configuration(settings={**own, f"{PREFIX}database_url": url}, database_url=url, alias=alias)
-    url = str(given)
-    return Configuration(settings=own, database_url=url, alias=str(alias) if alias else find_alias(url))
+    else:
+        url = str(given)
+        alias = str(alias) if alias else find_alias(url)
+        url = _follow(url, alias) if alias else url
+    return Configuration(settings={**own, _URL_SETTING: url}, database_url=url, alias=alias)
+
+
+def _follow(url: str, alias: str) -> str:
+    """Return a URL that leads where Django is just now: in a test nothing may reach what the URL was written for.
+
+    Raises:
+        ConfigurationError: it stands in Celery's configuration, which cannot be followed.
+    """
+    name = replaced_name(alias)
+    if name is None:
+        return url
+    if _said_to_celery(URL_KEY) is not None:
+        raise ConfigurationError(
+            problem=f"Django uses the database {name!r} for {alias!r} just now, a test's perhaps, and `{_URL_SETTING}` "
+            "in Celery's configuration leads to the one that it stands for",
+            remedy=f'Write it as {NAME} = {{"{URL_KEY}": …}}, which follows Django, or leave it out: the database of '
+            f"{alias!r} is known.",
+        )
+    if connections[alias].vendor == "sqlite":
+        return url_of_alias(alias, place_only=True)
+    return rename_database(url, name)
 
 
 def settings_source() -> Mapping[str, object]:
@@ -84,20 +108,20 @@ def alias_of(ledger: Ledger) -> str | None:
     if ledger.is_at(configuration.database_url):
         return configuration.alias
     # Somebody has installed another ledger than the settings name.
-    return next((alias for alias, url in _urls().items() if ledger.is_at(url)), None)
+    return next((alias for alias, url in _urls(at_start=False).items() if ledger.is_at(url)), None)
 
 
 def find_alias(database_url: str) -> str | None:
     """Return the alias that leads to the same database as a URL; `None` when none does."""
     wanted = parse_url(database_url)
-    return next((alias for alias, url in _urls().items() if is_same_place(wanted, parse_url(url))), None)
+    return next((alias for alias, url in _urls(at_start=True).items() if is_same_place(wanted, parse_url(url))), None)
 
 
-def _urls() -> dict[str, str]:
+def _urls(*, at_start: bool) -> dict[str, str]:
     urls = {}
     for alias in known_aliases():
         try:
-            urls[alias] = url_of_alias(alias, place_only=True)
+            urls[alias] = url_of_alias(alias, place_only=True, at_start=at_start)
         except ConfigurationError:
             # A kind of database on which there can be no ledger.
             continue

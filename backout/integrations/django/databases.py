@@ -67,6 +67,7 @@ _OWN_TO_SQLITE: Final = frozenset(
 )
 
 _PLACES: Final = frozenset({"service", "unix_socket"})
+_names_at_start: Final[dict[str, str]] = {}
 
 
 def known_aliases() -> list[str]:
@@ -74,12 +75,25 @@ def known_aliases() -> list[str]:
     return list(connections.settings)
 
 
-def url_of_alias(alias: str, *, place_only: bool = False) -> str:
+def remember_names() -> None:
+    """Keep the names of the databases as the settings give them: a test runner puts others in their place."""
+    # Not from the connections, which would import their drivers.
+    _names_at_start.update({alias: str(values["NAME"] or "") for alias, values in connections.settings.items()})
+
+
+def replaced_name(alias: str) -> str | None:
+    """Return the name of the database that is in the place of an alias's own; `None` when it is its own."""
+    name = str(connections.settings[alias]["NAME"] or "")
+    return name if name != _names_at_start.get(alias, name) else None
+
+
+def url_of_alias(alias: str, *, place_only: bool = False, at_start: bool = False) -> str:
     """Return the URL of a database of Django's, as it is now: in a test it is the test's.
 
     Args:
         alias: of DATABASES.
         place_only: leave out what says nothing about where it is.
+        at_start: as the settings give it, also in a test.
 
     Raises:
         ConfigurationError: the ledger cannot be there, or an option cannot be carried over.
@@ -94,6 +108,8 @@ def url_of_alias(alias: str, *, place_only: bool = False) -> str:
             remedy='Give the ledger a database of its own: BACKOUT = {"DATABASE_URL": "postgresql+psycopg://…"}.',
         )
     name = str(values["NAME"] or "")
+    if at_start:
+        name = _names_at_start.get(alias, name)
     if vendor == "sqlite" and name in ("", ":memory:"):
         raise ConfigurationError(
             problem=f"the database {alias!r} is in the memory of one connection, and the ledger needs several",

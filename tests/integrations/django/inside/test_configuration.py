@@ -172,3 +172,20 @@ def test_other_database_can_hold_the_ledger() -> None:
     assert joined is not None
     assert followed is not None
     assert (found.alias, joined.connection is None, followed.connection is None) == ("other", False, True)
+
+
+def test_url_of_a_database_follows_django_into_its_tests(batch_of_eight: Any) -> None:
+    """A URL that was written for the project's database never leads a test there; where it would, it is refused."""
+    url = databases.url_of_alias("default", at_start=True)
+    here = databases.url_of_alias("default")
+    assert url != here
+    for given in ({"DATABASE_URL": url}, {"DATABASE_URL": url, "DATABASE": "default"}):
+        with override_settings(BACKOUT=given):
+            found = configuration.read_configuration()
+        assert (found.database_url, found.alias) == (here, "default")
+    batch_of_eight.conf.backout_database_url = url
+    try:
+        with pytest.raises(ConfigurationError, match="which follows Django"):
+            runtime_of(batch_of_eight)
+    finally:
+        batch_of_eight.conf.backout_database_url = None
