@@ -18,8 +18,8 @@ from backout.testing.servers import Broker
 from backout.testing.servers.postgres import Postgres, client_url
 from tests.integrations.django import names
 from tests.integrations.django.buyer import COMMITTED, PLACES
+from tests.integrations.django.gates import Gate
 from tests.integrations.django.outside import database, environment, manage, python
-from tests.integrations.django.project.gates import Gate
 from tests.support.corners import RedisCorner
 from tests.support.waiting import wait_until
 from tests.support.worker import Worker

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from backout import FailStep, Pipeline, Retry, StepContext, step
-from tests.integrations.django.project.gates import gate
+from tests.integrations.django.gates import gate
 from tests.integrations.django.project.shop.models import Deed
 
 
