@@ -97,6 +97,8 @@ def _of_session(given: object, ledger: Ledger) -> CallersTransaction:
     connection = same_database.connection_of(session, ledger)
     if connection is None and not _apart:
         raise same_database.refuse(same_database.show(same_database.default_bind(session)), ledger)
+    if connection is not None and connection is same_database.default_bind(session):
+        return CallersTransaction(connection=connection, after_commit=partial(after_connection_commit, connection))
     return CallersTransaction(connection=connection, after_commit=partial(after_session_commit, session))
 
 

@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, ExceptionContext, event
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import Pool
 
@@ -19,12 +19,17 @@ _SESSION_KEY: Final = "backout_after_commit"
 
 
 def after_session_commit(session: Session, callback: Callback) -> None:
-    """Call back when a session's transaction has committed; never when it was rolled back."""
+    """Call back when a session's transaction has committed; never when it was rolled back.
+
+    For a session that begins and commits on connections of its own: one that was given a connection may only be a part
+    of somebody else's transaction there, and says all the same that it has committed.
+    """
     waiting: list[tuple[object, Callback]] | None = session.info.get(_SESSION_KEY)
     if waiting is None:
         waiting = session.info[_SESSION_KEY] = []
         event.listen(session, "after_commit", _session_committed)
         event.listen(session, "after_soft_rollback", _session_rolled_back)
+        event.listen(session, "after_transaction_end", _session_transaction_ended)
     waiting.append((session.get_nested_transaction(), callback))
 
 
@@ -42,6 +47,12 @@ def _session_rolled_back(session: Session, previous: Any) -> None:
     waiting = session.info[_SESSION_KEY]
     # A savepoint takes back what was enqueued inside it, also in inner ones; the outer transaction everything.
     waiting[:] = [item for item in waiting if previous.nested and not _is_inside(item[0], previous)]
+
+
+def _session_transaction_ended(session: Session, transaction: Any) -> None:
+    # `Session.close()` ends a transaction, and tells of no rollback.
+    if transaction.parent is None:
+        session.info[_SESSION_KEY].clear()
 
 
 def _is_inside(transaction: Any, outer: Any) -> bool:
@@ -98,6 +109,7 @@ def after_connection_commit(connection: Connection, callback: Callback) -> None:
     if pool not in _pools:
         _pools.add(pool)
         event.listen(pool, "checkin", _given_back)
+        event.listen(connection.engine, "handle_error", _failed)
     waiting.open.append(callback)
 
 
@@ -105,6 +117,14 @@ def _connection_commits(connection: Connection) -> None:
     waiting = _by_connection[connection]
     waiting.committed += waiting.open
     waiting.open.clear()
+
+
+def _failed(context: ExceptionContext) -> None:
+    waiting = _by_connection.get(context.connection) if context.connection is not None else None
+    if waiting is not None:
+        # What has committed is called before anything else is asked of the connection: it was COMMIT that failed. If
+        # only its answer was lost, the sweeper does what the callback would have done.
+        waiting.committed.clear()
 
 
 def _connection_rolls_back(connection: Connection) -> None:
