@@ -29,7 +29,7 @@ Child: TypeAlias = "Html | str | Iterable[Child] | None"
 
 
 def element(name: str, /, *children: Child, **attributes: str | int | bool | None) -> Html:
-    """Return an element.
+    """Return an element. The text of a field, in `value` or a `textarea`, is escaped and otherwise left as it is.
 
     Args:
         name: of the element.
@@ -45,7 +45,9 @@ def element(name: str, /, *children: Child, **attributes: str | int | bool | Non
     start = f"<{name}{''.join(_write_attributes(attributes))}>"
     if name in VOID:
         return Html(start)
-    return Html(f"{start}{join(*children).markup}</{name}>")
+    # What somebody has typed comes back as it was: it is sent once more.
+    content = "".join(escape(str(text), quote=True) for text in children) if name == "textarea" else None
+    return Html(f"{start}{join(*children).markup if content is None else content}</{name}>")
 
 
 def join(*children: Child) -> Html:
@@ -81,4 +83,5 @@ def _write_attributes(attributes: dict[str, str | int | bool | None]) -> Iterato
         if value is True:
             yield f" {name}"
         elif value is not None and value is not False:
-            yield f' {name}="{escape_text(str(value))}"'
+            written = escape(str(value), quote=True) if name == "value" else escape_text(str(value))
+            yield f' {name}="{written}"'

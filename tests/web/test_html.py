@@ -46,6 +46,16 @@ def test_any_text_comes_out_as_the_text_that_it_was(text: str, value: str) -> No
     assert seen.text == shown * 2
 
 
+@given(st.text(st.characters(exclude_characters="\x00\r")))
+@example(NASTY.replace("\x00", "") + "\t\u200d")
+def test_what_was_typed_comes_back_as_it_was(typed: str) -> None:
+    """The text of a field is sent once more: what it shows must be what was typed, tabs and joiners included."""
+    area = Seen(element("textarea", typed, name="reason").markup)
+    assert area.text == typed
+    hidden = Seen(element("input", type="hidden", name="reason", value=typed).markup)
+    assert dict(hidden.tags[0][1])["value"] == typed
+
+
 @given(st.text(min_size=1))
 @example(NASTY)
 def test_name_that_may_break_is_still_the_same_name(text: str) -> None:
