@@ -28,7 +28,10 @@ from backout.web.review_page import find_review, show_review
 from backout.web.run_page import draw_story, find_picture, show_missing_run
 from backout.web.wording import ACROSS, as_sentence, in_words, lower_first, name_request
 
-__all__ = ["Acted", "act_on_form", "draw_preview", "take_review"]
+__all__ = ["LOST_ANSWER", "Acted", "act_on_form", "draw_preview", "take_review"]
+
+LOST_ANSWER = "Whether it was done is not known: look at the run before you ask again."
+"""What a host says when the database broke off while something was done."""
 
 _NAMED_TASKS = 3
 _LAST_ENTRIES = 3

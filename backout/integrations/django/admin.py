@@ -15,7 +15,7 @@ from backout.integrations.django.models import Review, Run
 from backout.integrations.django.pages import PageAdmin, serve_style
 from backout.integrations.django.searching import search_runs
 from backout.pipelines.engine import current_engine
-from backout.states import ReviewReason, RunState
+from backout.states import RunState
 from backout.views.marks import RUN_MARKS
 from backout.web.acting import Acted, act_on_form, draw_preview, take_review
 from backout.web.host import Page
@@ -51,7 +51,9 @@ class RunAdmin(PageAdmin):
     @admin.display(description="state", ordering="state")
     def marked_state(self, run: Run) -> str:
         """Return sign and word of the state, in one line."""
-        return str(RUN_MARKS[RunState(run.state)]).replace(" ", "\N{NO-BREAK SPACE}")
+        # While releases are mixed, a newer one may have written a state that this one does not know.
+        shown = str(RUN_MARKS[RunState(run.state)]) if run.state in set(RunState) else str(run.state)
+        return shown.replace(" ", "\N{NO-BREAK SPACE}")
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """Return runs without what makes them long."""
@@ -118,7 +120,7 @@ class ReviewAdmin(PageAdmin):
     @admin.display(description="reason", ordering="reason")
     def why(self, review: Review) -> str:
         """Return its reason in words."""
-        return ReviewReason(review.reason).value.replace("_", " ")
+        return str(review.reason).replace("_", " ")
 
     @admin.display(description="pipeline")
     def run_pipeline(self, review: Review) -> str:

@@ -53,7 +53,7 @@ class EnqueuedFilter(admin.SimpleListFilter):
         today = (now or datetime.now().astimezone()).replace(hour=0, minute=0, second=0, microsecond=0)
         if chosen == "today":
             return today
-        return today - timedelta(days=int(chosen)) if chosen and chosen.isdigit() else None
+        return today - timedelta(days=int(chosen)) if chosen in ("7", "30", "365") else None
 
 
 class DecidedFilter(admin.SimpleListFilter):

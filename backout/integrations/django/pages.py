@@ -14,9 +14,11 @@ from django.utils.html import format_html
 from django.utils.safestring import mark_safe
 
 from backout.compensations.actions import LONGEST_ACTOR
-from backout.errors import BackoutError, ConfigurationError, LedgerUnavailable
+from backout.errors import BackoutError, ConfigurationError
 from backout.integrations.django.configuration import ledger_alias
 from backout.integrations.django.places import AdminPlaces
+from backout.ledger.session import LEDGER_ERRORS
+from backout.web.acting import LOST_ANSWER
 from backout.web.host import Acted, Page, Permission, Viewer
 from backout.web.pages import STYLE
 
@@ -114,8 +116,8 @@ class PageAdmin(admin.ModelAdmin):
             raise PermissionDenied
         try:
             drawn: Page | Acted = draw(request, *arguments)
-        except (LedgerUnavailable, ConfigurationError) as error:
-            return self.frame(request, _say_away(error))
+        except (*LEDGER_ERRORS, ConfigurationError) as error:
+            return self.frame(request, _say_away(error, is_known=request.method == "GET"))
         if isinstance(drawn, Page):
             return self.frame(request, drawn)
         messages.success(request, drawn.message)
@@ -141,6 +143,9 @@ def serve_style(request: HttpRequest) -> HttpResponse:
     return HttpResponse(STYLE, content_type="text/css; charset=utf-8", headers=headers)
 
 
-def _say_away(error: BackoutError) -> Page:
-    told = format_html('<div class="backout"><p>{}</p></div>', str(error))
+def _say_away(error: Exception, *, is_known: bool) -> Page:
+    # What a driver says may name hosts and users.
+    said = str(error) if isinstance(error, BackoutError) else "The database of the runs has broken off."
+    unknown = "" if is_known or isinstance(error, BackoutError) else LOST_ANSWER
+    told = format_html('<div class="backout"><p>{}</p><p>{}</p></div>', said, unknown)
     return Page(title="The ledger cannot be used", body=str(told), status=503)

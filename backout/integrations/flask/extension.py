@@ -91,9 +91,17 @@ class Backout:
         """What enqueues and acts for the current Flask app.
 
         Raises:
-            ConfigurationError: its database is in memory, where no worker could see it.
+            ConfigurationError: its database is in memory, where no worker could see it, or its Celery app was given to
+                another Flask app as well, whose ledger is elsewhere.
         """
         runtime = runtime_of(self.celery)
+        app = current_app._get_current_object()  # type: ignore[attr-defined]  # a proxy
+        own = _settings[app].get(f"{PREFIX}database_url")
+        if own is not None and own != runtime.settings.database_url:
+            raise ConfigurationError(
+                problem=f"the Celery app of the Flask app {app.name!r} was given to another, with another ledger",
+                remedy="Give each Flask app a Celery app of its own: a worker looks after one ledger.",
+            )
         if is_in_memory(runtime.settings.database_url):
             raise ConfigurationError(
                 problem="the ledger would be a SQLite database in memory, which no worker can see",

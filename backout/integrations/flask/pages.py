@@ -22,12 +22,13 @@ from flask.blueprints import BlueprintSetupState
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
-from backout.errors import ConfigurationError, LedgerUnavailable
+from backout.errors import ConfigurationError, SchemaMismatch
 from backout.integrations.flask.frame import FRAME_STYLE
 from backout.integrations.flask.guard import FIELD, is_forged, make_hidden_field, require_secret_key
 from backout.integrations.flask.places import FlaskPlaces
+from backout.ledger.session import LEDGER_ERRORS
 from backout.pipelines.engine import Engine, current_engine
-from backout.web.acting import Acted, act_on_form, draw_preview, take_review
+from backout.web.acting import LOST_ANSWER, Acted, act_on_form, draw_preview, take_review
 from backout.web.pages import STYLE, Page, Permission, Viewer, draw_review, draw_reviews, draw_run, draw_runs
 
 Authorize: TypeAlias = Callable[[Permission], str | None]
@@ -78,7 +79,8 @@ def backout_pages(
     pages.add_url_rule("/reviews/<int:review_id>", "review", door.review)
     pages.add_url_rule("/reviews/<int:review_id>/take", "take", door.take, methods=["POST"])
     pages.add_url_rule("/style.css", "style", _serve_style)
-    pages.register_error_handler(LedgerUnavailable, _say_away)
+    for away in (*LEDGER_ERRORS, SchemaMismatch):
+        pages.register_error_handler(away, _say_away)
 
     @pages.after_request
     def add_headers(response: Response) -> Response:
@@ -181,9 +183,10 @@ def _frame(page: Page) -> Response:
     return make_response(render_template("backout/layout.html", page=page, style_version=_VERSION), page.status)
 
 
-def _say_away(error: LedgerUnavailable) -> Response:
+def _say_away(error: Exception) -> Response:
     current_app.logger.error("backout: %s", error)
-    body = '<div class="backout"><p>The database of the runs does not answer. Nothing was changed; try again.</p></div>'
+    told = "Nothing was changed; try again." if request.method == "GET" else LOST_ANSWER
+    body = f'<div class="backout"><p>The database of the runs cannot be used just now. {told}</p></div>'
     return _frame(Page(title="Not now", body=body, status=503))
 
 

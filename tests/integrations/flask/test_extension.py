@@ -235,6 +235,19 @@ def test_run_is_written_through_the_bind_that_is_the_ledgers(make: MakeApp) -> N
             assert (has_run(ledger, dropped.id), has_run(ledger, kept.id)) == (False, True)
 
 
+def test_celery_app_of_two_flask_apps_with_two_ledgers_is_refused(make: MakeApp) -> None:
+    """One worker looks after one ledger: the app whose ledger it is not any more is told, and nothing is written."""
+    celery = Celery("shared", broker="memory://", set_as_current=False)
+    first, second = (make(name, BACKOUT_DATABASE_URL=f"sqlite:///{name}.sqlite3") for name in ("first", "second"))
+    for app in (first, second):
+        Backout(app, celery=celery)
+        upgrade(settings_of(app).database_url)
+    with second.app_context():
+        assert ship.enqueue(WISH).was_created
+    with first.app_context(), pytest.raises(ConfigurationError, match="a Celery app of its own"):
+        ship.enqueue(WISH)
+
+
 def test_session_without_the_ledgers_database_is_refused(make: MakeApp) -> None:
     """None of the binds is the ledger's: an error that says so, and the order is committed all the same."""
     app = make(SQLALCHEMY_DATABASE_URI="sqlite:///users.sqlite3", BACKOUT_DATABASE_URL="sqlite:///ledger.sqlite3")

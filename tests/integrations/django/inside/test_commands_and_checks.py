@@ -64,6 +64,19 @@ def test_flush_by_a_person_asks_for_the_ledger_by_itself(monkeypatch: pytest.Mon
     assert len(committed_runs()) == 1
 
 
+def test_dump_of_a_project_leaves_the_ledger_out() -> None:
+    """What is dumped can be loaded, from any database; runs are dumped only where they are named."""
+    fulfil.enqueue({"number": "1"})
+
+    def dump(*labels: str, **options: Any) -> set[str]:
+        written = io.StringIO()
+        call_command("dumpdata", *labels, stdout=written, **options)
+        return {row["model"] for row in json.loads(written.getvalue())}
+
+    assert not {model for model in dump() | dump(database="other") if model.startswith("backout.")}
+    assert dump("backout.run") == {"backout.run"}
+
+
 def ids(found: list[checks.CheckMessage]) -> set[str]:
     return {message.id for message in found if message.id.startswith("backout.")}
 
