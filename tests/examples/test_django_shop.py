@@ -57,7 +57,6 @@ def test_order_is_fulfilled_and_its_customer_is_told(customer: Page) -> None:
     """An order goes through, and its page says so without being asked to reload."""
     place_order(customer, "Ada")
     expect(customer.get_by_role("status")).to_have_text(ON_ITS_WAY)
-    take_picture(customer, "django_shop_order")
 
 
 def test_refused_parcel_is_paid_back_and_its_customer_is_told(customer: Page) -> None:
