@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, scoped_session
 
 from backout.errors import ConfigurationError
 from backout.ledger import same_database
-from backout.ledger.commits import Callback, after_connection_commit, after_session_commit
+from backout.ledger.commits import Callback, after_connection_commit, after_joined_commit, after_session_commit
 from backout.ledger.cursors import RecordingConnection
 from backout.ledger.session import Ledger
 
@@ -98,7 +98,7 @@ def _of_session(given: object, ledger: Ledger) -> CallersTransaction:
     if connection is None and not _apart:
         raise same_database.refuse(same_database.show(same_database.default_bind(session)), ledger)
     if connection is not None and connection is same_database.default_bind(session):
-        return CallersTransaction(connection=connection, after_commit=partial(after_connection_commit, connection))
+        return CallersTransaction(connection=connection, after_commit=partial(after_joined_commit, session, connection))
     return CallersTransaction(connection=connection, after_commit=partial(after_session_commit, session))
 
 

@@ -33,6 +33,20 @@ def after_session_commit(session: Session, callback: Callback) -> None:
     waiting.append((session.get_nested_transaction(), callback))
 
 
+def after_joined_commit(session: Session, connection: Connection, callback: Callback) -> None:
+    """Do the same for a session that was given a connection, where it may be a part of somebody else's transaction.
+
+    At once where the transaction was the session's own, else as `after_connection_commit`.
+    """
+    after_connection_commit(connection, callback)
+    after_session_commit(session, lambda: _run_unless_open(connection))
+
+
+def _run_unless_open(connection: Connection) -> None:
+    if not connection.in_transaction():
+        _by_connection[connection].run()
+
+
 def _session_committed(session: Session) -> None:
     if session.in_nested_transaction():
         return

@@ -38,7 +38,7 @@ WORKS: Final = {
 FINDS_NOTHING: Final = {
     "files that the application could change": ("find", "/opt/venv", "/srv", "-writable", "-not", "-type", "l"),
     "files of the build, secrets, databases": (
-        *("find", "/build", "/root/.cache", "/srv", "/opt/venv", "-name", ".env*"),
+        *("find", "/build", "/root", "/srv", "/opt/venv", "-name", ".env*"),
         *("-o", "-name", "*.sqlite3", "-o", "-name", "*.whl", "-o", "-path", "/build/*", "-o", "-path", "*/.cache/*"),
     ),
 }

@@ -54,6 +54,18 @@ def test_session_inside_anothers_transaction_waits_for_that_one(
     assert calls.names == (["run"] if ends_well else [])
 
 
+def test_session_that_was_given_an_idle_connection_is_called_at_once(ledger: Ledger, theirs: Engine) -> None:
+    """Where the transaction is the session's own, its commit is the one that counts."""
+    calls = Calls(ledger)
+    with theirs.connect() as connection, Session(connection) as session:
+        calls.wait("rolled back", session=session)
+        session.rollback()
+        calls.wait("committed", session=session)
+        session.commit()
+        assert calls.names == ["committed"]
+    assert calls.names == ["committed"]
+
+
 def test_session_inside_anothers_transaction_may_roll_back_alone(ledger: Ledger, theirs: Engine) -> None:
     """What was enqueued in the part that was rolled back is not called when the rest commits."""
     calls = Calls(ledger)
