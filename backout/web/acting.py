@@ -125,6 +125,11 @@ def take_review(
     if problem or not is_storable(before or ""):
         told = notice("Nothing was changed", problem)
         return show_review(engine, review_id, told, places=places, viewer=viewer, status=422)
+    who = "You look" if assignee == viewer.name else f"{clean(assignee)} looks"
+    done = Acted(run_id=review.run_id, message=f"{who} after review {review_id} now.")
+    if review.decision is None and review.assignee == assignee != before:
+        # A second click: what was asked for is so already.
+        return done
     try:
         assign_review(review_id, assignee, actor=viewer.name, reason=reason, from_assignee=before, engine=engine)
     except ActionRefused as error:
@@ -133,8 +138,7 @@ def take_review(
     except StateChanged:
         told = notice("Somebody was faster: nothing was changed", "Below is who looks after it now.")
         return show_review(engine, review_id, told, places=places, viewer=viewer, status=409)
-    who = "You look" if assignee == viewer.name else f"{clean(assignee)} looks"
-    return Acted(run_id=review.run_id, message=f"{who} after review {review_id} now.")
+    return done
 
 
 def is_across_denied(request: Request | None, viewer: Viewer) -> bool:

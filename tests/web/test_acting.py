@@ -283,6 +283,9 @@ def test_review_is_taken_by_one_of_two(ledger: Ledger, engine: RecordingEngine) 
     first = take(engine, review.id, form)
     assert isinstance(first, Acted)
     assert first == Acted(run_id=run.id, message=f"You look after review {review.id} now.")
+    taken = take_snapshot(ledger)
+    assert take(engine, review.id, form) == first, "a double click is told the same"
+    assert take_snapshot(ledger) == taken
     bob = viewer(name="django:bob")
     late = take(engine, review.id, {**form, "assignee": "django:bob"}, bob)
     assert isinstance(late, Page)
