@@ -60,8 +60,9 @@ def open_review(
         about=key,
         step_name=row.step,
         evidence={
-            **_evidence(connection, plan, row, steps, review),
+            # First, because people read it in this order.
             "what": reason,
+            **_evidence(connection, plan, row, steps, review),
             "last_successful_step": last,
             **(more or {}),
         },

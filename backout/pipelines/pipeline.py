@@ -70,7 +70,8 @@ class Pipeline(PipelineDefinition):
             source_event_id: the event that asks for this run; a second call with the same one returns the first run
                 (R9), also when both happen at the same instant.
             connection: an SQLAlchemy connection to the ledger's database: the run is written in its transaction, and
-                the message is sent after its commit. Nothing is committed here.
+                the message is sent after its commit. Nothing is committed here. In a Django project also one of
+                `django.db.connections`; without it, the run joins the `transaction.atomic()` in which the caller is.
             session: the same with an SQLAlchemy session.
 
         Returns:
