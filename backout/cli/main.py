@@ -23,6 +23,7 @@ COMMANDS: Final = {
         "backout.cli.rehearse:rehearse", "Run a pipeline at every place where it can fail, on a scratch ledger."
     ),
     "doctor": LazyCommand("backout.cli.doctor:doctor", "Check a running installation; how to mend what is wrong."),
+    "flower": LazyCommand("backout.cli.flower:flower", "Start Flower with the Runs tab.", extra="flower"),
     "ledger": LazyCommand("backout.cli.ledger:ledger", "The ledger's tables: upgrade, current, verify."),
     "sweep": LazyCommand("backout.cli.sweep:sweep", "Run the sweeper as a service of its own."),
 }

@@ -67,11 +67,13 @@ class Page:
         body: HTML inside one `<div class="backout">`.
         status: of the HTTP response: 403 not permitted, 404 no such run or review, 409 it has changed meanwhile, 422
             refused, or a field that cannot be used.
+        is_live: what it shows may change by itself, and nobody is filling in a form: a host may show it anew.
     """
 
     title: str
     body: str
     status: int = 200
+    is_live: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

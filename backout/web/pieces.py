@@ -21,9 +21,10 @@ LONGEST_JSON: Final = 20_000
 NOTHING: Final = "–"
 
 
-def make_page(title: str, *children: Child, status: int = 200) -> Page:
+def make_page(title: str, *children: Child, status: int = 200, is_live: bool = False) -> Page:
     """Return a page with the class under which the style sheet works."""
-    return Page(title=title, body=element("div", *children, class_="backout").markup, status=status)
+    body = element("div", *children, class_="backout").markup
+    return Page(title=title, body=body, status=status, is_live=is_live)
 
 
 def refuse_view() -> Page:

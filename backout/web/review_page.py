@@ -71,7 +71,9 @@ def draw_reviews(engine: Engine, query: Mapping[str, str], *, places: Places, vi
     newer = {**narrow, "after": str(shown[-1].id)} if len(found) > len(shown) else None
     more = element("a", "Later ones", href=places.reviews(newer), rel="next") if newer else None
     pages = element("nav", older, more, class_="pages", aria_label="More reviews") if older or more else None
-    return make_page("Reviews", _draw_filter(chosen, places), _draw_list(shown, runs, clock, places), pages)
+    return make_page(
+        "Reviews", _draw_filter(chosen, places), _draw_list(shown, runs, clock, places), pages, is_live=True
+    )
 
 
 def _draw_filter(chosen: str, places: Places) -> Html:

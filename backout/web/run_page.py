@@ -56,7 +56,8 @@ def draw_run(engine: Engine, run_id: str, *, places: Places, viewer: Viewer) -> 
     if picture is None:
         return show_missing_run(run_id)
     view = read_view(engine.ledger, picture.run.id) if picture.plan is not None else None
-    return make_page(f"Run of {clean(picture.run.pipeline)}", *_draw_parts(picture, view, places=places, viewer=viewer))
+    parts = _draw_parts(picture, view, places=places, viewer=viewer)
+    return make_page(f"Run of {clean(picture.run.pipeline)}", *parts, is_live=not picture.run.state.is_final)
 
 
 def find_picture(engine: Engine, run_id: str) -> RunPicture | None:

@@ -59,6 +59,7 @@ def draw_runs(engine: Engine, query: Mapping[str, str], *, places: Places, viewe
         _draw_filters(asked, places),
         _draw_list(found, asked, places),
         status=422 if asked.problems else 200,
+        is_live=True,
     )
 
 

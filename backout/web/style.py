@@ -224,3 +224,14 @@ STYLE: Final = (
 """
 )
 """The style sheet; a host serves it as a file of its own, because sites forbid styles inside a page."""
+
+
+def follow_theme(attribute: str) -> str:
+    """Return rules, to come after `STYLE`, for a host that itself says when it is dark.
+
+    Args:
+        attribute: of the root element; `dark` means dark, all else is light whatever the reader's system prefers.
+    """
+    light = f":root:not([{attribute}=dark]) .backout {{{_LIGHT}  color-scheme: light; }}\n"
+    dark = f":root[{attribute}=dark] .backout {{{_DARK}  color-scheme: dark; }}\n"
+    return light + dark

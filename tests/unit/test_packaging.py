@@ -55,7 +55,7 @@ def test_extras_are_the_documented_ones() -> None:
 def test_both_commands_are_registered() -> None:
     """`backout …` and `celery -A proj backout …` are the same group of commands."""
     assert PROJECT["scripts"] == {"backout": "backout.cli.main:main"}
-    assert PROJECT["entry-points"]["celery.commands"] == {"backout": "backout.cli.main:backout"}
+    assert PROJECT["entry-points"]["celery.commands"] == {"backout": "backout.cli.celery_entry:backout"}
 
 
 def test_pytest_plugin_is_registered() -> None:

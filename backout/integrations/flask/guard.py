@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import secrets
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from flask import Flask, Request, current_app, session
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 from markupsafe import Markup
 
 from backout.errors import ConfigurationError
+from backout.web.origin import is_from_here
 
 FIELD: Final = "backout_token"
 TOKEN_SECONDS: Final = 12 * 60 * 60
@@ -18,7 +18,6 @@ TOKEN_SECONDS: Final = 12 * 60 * 60
 _SALT: Final = "backout.integrations.flask"
 _SESSION_KEY: Final = "_backout"
 """What ties tokens to the session: a random text that only this browser's cookie has."""
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 def require_secret_key(app: Flask) -> None:
@@ -50,7 +49,12 @@ def make_hidden_field(actor: str) -> Markup:
 
 def is_forged(request: Request, actor: str) -> bool:
     """Return whether a form that was sent is not one of ours, or was shown to somebody else, or long ago."""
-    return not _is_from_here(request) or not _has_token(request, actor)
+    is_ours = is_from_here(
+        host=request.host,
+        sec_fetch_site=request.headers.get("Sec-Fetch-Site"),
+        origin=request.headers.get("Origin"),
+    )
+    return not is_ours or not _has_token(request, actor)
 
 
 def _has_token(request: Request, actor: str) -> bool:
@@ -59,27 +63,6 @@ def _has_token(request: Request, actor: str) -> bool:
     except BadSignature:
         return False
     return bool(shown_to == [actor, session.get(_SESSION_KEY)])
-
-
-def _is_from_here(request: Request) -> bool:
-    """Return whether the browser says that one of this site's own pages has sent the form, or says nothing.
-
-    Browsers add the first header where the connection is safe; the other one has been there for longer. Only its host
-    is compared: behind a proxy the app may not know by which scheme it was called.
-    """
-    sent_from = request.headers.get("Sec-Fetch-Site")
-    if sent_from is not None:
-        return sent_from == "same-origin"
-    origin = request.headers.get("Origin")
-    if origin is None:
-        return True
-    theirs = urlsplit(origin)
-    ours = urlsplit(f"//{request.host}")
-    default = _DEFAULT_PORTS.get(theirs.scheme)
-    try:
-        return (theirs.hostname, theirs.port or default) == (ours.hostname, ours.port or default)
-    except ValueError:
-        return False
 
 
 def _signer() -> URLSafeTimedSerializer:

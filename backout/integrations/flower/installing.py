@@ -1,0 +1,87 @@
+"""Puts the tab into Flower before it starts: its list of pages, its navigation, its options. Nothing is replaced."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, Final
+
+import flower
+import flower.urls
+from celery import signals
+from tornado.options import options
+
+from backout.app import install as install_backout
+from backout.errors import ConfigurationError
+from backout.integrations.flower.choices import Choices, define_options
+from backout.integrations.flower.files import NAME, FilesModule
+from backout.integrations.flower.frame import fits_flower
+from backout.integrations.flower.handlers import PAGES
+from backout.integrations.flower.navigation import USE_OF_NAVIGATION, LinkTransform, NavigationModule, add_modules
+from backout.tasks.runtime import runtime_of
+
+# Flower shows what its own loggers say; by this name it also shows where the tab is.
+logger: Final = logging.getLogger("flower.backout")
+
+OLDEST: Final = (2, 0)
+
+
+def install() -> None:
+    """Put the tab into the Flower of this process; a second call changes nothing.
+
+    Call it before Flower's application is made: from `flowerconfig.py`, or not at all where Flower is started by
+    `celery … flower` or `celery … backout flower`, which call it.
+
+    Raises:
+        ConfigurationError: this release of Flower is older than 2.0.
+    """
+    if any(getattr(one, "name", None) == PAGES[0].name for one in flower.urls.handlers):
+        return
+    _require_flower()
+    define_options()
+    # In front: the last one answers everything that is not found.
+    flower.urls.handlers[:0] = PAGES
+    settings = flower.urls.settings
+    settings["ui_modules"] = add_modules(settings.get("ui_modules"), {"Template": NavigationModule, NAME: FilesModule})
+    if not _draws_navigation():
+        settings["transforms"] = [*settings.get("transforms", []), LinkTransform]
+    signals.import_modules.connect(_start, weak=False)
+
+
+def _require_flower() -> None:
+    version = tuple(int(part) for part in flower.__version__.split(".")[:2] if part.isdigit())
+    if version < OLDEST:
+        raise ConfigurationError(
+            problem=f"the Runs tab needs Flower 2.0 or newer, and this is {flower.__version__}",
+            remedy='Upgrade it: pip install --upgrade "backout[flower]".',
+        )
+
+
+def _draws_navigation() -> bool:
+    try:
+        base = (Path(flower.urls.settings["template_path"]) / "base.html").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return USE_OF_NAVIGATION in base
+
+
+def _start(sender: Any = None, **_: Any) -> None:
+    """Say where the tab is; Flower sends this as soon as it knows its options, and stops at an error of ours."""
+    if sender is None:
+        return
+    choices = Choices.of(options)
+    LinkTransform.prefix = options.url_prefix or ""
+    try:
+        if choices.database_url:
+            install_backout(sender, database_url=choices.database_url)
+        ledger = runtime_of(sender).unverified_ledger.shown_url
+    except ConfigurationError as error:
+        logger.warning("Runs tab: on %s, but it cannot show any: %s", _place(), error)
+        return
+    frame = "" if fits_flower(flower.urls.settings["template_path"]) else ", in a plain frame"
+    logger.info("Runs tab: on %s (Flower %s%s, ledger %s)", _place(), flower.__version__, frame, ledger)
+
+
+def _place() -> str:
+    prefix = (options.url_prefix or "").strip("/")
+    return f"/{prefix}/runs" if prefix else "/runs"
