@@ -19,7 +19,7 @@ from backout import AskHuman, ConfigurationError, Pipeline, RunHandle, RunState,
 from backout.integrations.flask import Backout, Permission, backout_pages
 from backout.testing import Scratch
 from tests.integrations.flask.apps import MakeApp, app_maker
-from tests.integrations.flask.reading import Form, Reader
+from tests.support.forms import Form, Reader
 
 PREFIX = "/staff/pipelines"
 REASON = {"reason": "the customer has called"}
@@ -65,7 +65,7 @@ class Desk:
     def preview(self, client: FlaskClient, verb: str = "cancel") -> Form:
         shown = client.get(f"{self.page}/act", query_string={"verb": verb})
         assert shown.status_code == 200
-        return Reader(shown).post
+        return Reader(shown.text).post
 
     def state(self) -> RunState:
         return self.run.status().state
@@ -132,7 +132,7 @@ def test_reader_gets_pages_without_forms(desk: Desk) -> None:
     client = desk.client()
     shown = client.get(desk.page)
     assert (shown.status_code, "customer-1" in shown.text) == (200, True)
-    assert [one for one in Reader(shown).forms if one.method == "post"] == []
+    assert [one for one in Reader(shown.text).forms if one.method == "post"] == []
     assert send(client, form).status_code == 401
     assert desk.state() is RunState.IN_REVIEW
 
@@ -169,9 +169,9 @@ def test_review_is_taken_and_decided(desk: Desk) -> None:
     client = desk.client()
     (review,) = desk.scratch.reviews(desk.run)
     listed = client.get(f"{PREFIX}/reviews")
-    assert f"{PREFIX}/reviews/{review.id}" in Reader(listed).links
+    assert f"{PREFIX}/reviews/{review.id}" in Reader(listed.text).links
     taking = next(
-        one for one in Reader(client.get(f"{PREFIX}/reviews/{review.id}")).forms if one.action.endswith("/take")
+        one for one in Reader(client.get(f"{PREFIX}/reviews/{review.id}").text).forms if one.action.endswith("/take")
     )
     assert send(client, taking).status_code == 303
     (taken,) = desk.scratch.reviews(desk.run)
@@ -296,11 +296,11 @@ def test_links_lead_under_every_prefix(desk: Desk) -> None:
     """Links, forms and style sheet are found under the blueprint's prefix and the server's own."""
     desk.app.wsgi_app = DispatcherMiddleware(lambda *_: [], {"/site": desk.app.wsgi_app})  # type: ignore[method-assign]
     client = desk.client()
-    shown = Reader(client.get(f"/site{desk.page}"))
+    shown = Reader(client.get(f"/site{desk.page}").text)
     places = [*shown.links, *(form.action for form in shown.forms)]
     assert places
     assert all(place.startswith((f"/site{PREFIX}/", "#")) for place in places)
-    form = Reader(client.get(f"/site{desk.page}/act", query_string={"verb": "cancel"})).post
+    form = Reader(client.get(f"/site{desk.page}/act", query_string={"verb": "cancel"}).text).post
     done = send(client, form)
     assert (done.status_code, done.location) == (303, f"/site{desk.page}")
 
@@ -313,7 +313,7 @@ def test_pages_are_not_kept_and_load_nothing_from_elsewhere(desk: Desk) -> None:
     assert "default-src 'none'" in shown.headers["Content-Security-Policy"]
     assert "frame-ancestors 'self'" in shown.headers["Content-Security-Policy"]
     assert (shown.headers["X-Content-Type-Options"], shown.headers["Referrer-Policy"]) == ("nosniff", "same-origin")
-    (sheet,) = (link for link in Reader(shown).links if "style.css" in link)
+    (sheet,) = (link for link in Reader(shown.text).links if "style.css" in link)
     desk.allowed.clear()
     style = client.get(sheet)
     assert (style.status_code, style.mimetype) == (200, "text/css")

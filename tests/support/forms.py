@@ -1,11 +1,9 @@
-"""What a browser would do with a page: follow its links, send its forms."""
+"""What a browser would do with a whole page: follow its links, send its forms."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
-
-from werkzeug.test import TestResponse
 
 
 @dataclass(kw_only=True)
@@ -20,21 +18,21 @@ class Form:
 class Reader(HTMLParser):
     """The links and forms of a page."""
 
-    def __init__(self, response: TestResponse) -> None:
+    def __init__(self, text: str) -> None:
         super().__init__()
         self.forms: list[Form] = []
         self.links: list[str] = []
         self._select = ""
-        self.feed(response.text)
+        self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
         match tag:
             case "a" | "link":
-                self.links.append(given["href"])
+                self.links.append(given.get("href", ""))
             case "form":
                 self.forms.append(Form(method=given["method"], action=given["action"]))
-            case "input" if given.get("type") not in ("checkbox", "radio") or "checked" in given:
+            case "input" if (self.forms and given.get("type") not in ("checkbox", "radio")) or "checked" in given:
                 self.forms[-1].fields[given["name"]] = given.get("value", "")
             case "textarea":
                 self.forms[-1].fields[given["name"]] = ""
