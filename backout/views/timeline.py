@@ -16,6 +16,7 @@ from backout.views.marks import NEVER_STARTED, NOT_STARTED, Mark, Tone, mark_ste
 from backout.views.notes import Note
 from backout.views.picture import RunPicture
 from backout.views.questions import find_questions, tell_question
+from backout.views.waiting import find_wait
 from backout.views.words import clean, clip, say_count, say_seconds
 
 
@@ -128,12 +129,11 @@ def _say_waiting(picture: RunPicture, row: StepRecord, clock: Clock) -> Note:
     if row.state is StepState.WAITING and row.sweep_at is not None:
         told = f"an attempt that was given up may still run; this is {clock.say_due(row.sweep_at)}"
         return Note.of(told, tone=Tone.BACK)
-    if row.state is StepState.READY and row.dispatched_at is not None:
+    wait = find_wait(picture, row) if row.state is StepState.READY else None
+    if wait is not None:
         again = f"; its message was sent {row.sends} times" if row.sends > 1 else ""
-        # Sent again, it has waited longer than its last message.
-        since = next((entry.at for entry in reversed(picture.entries_of(row))), row.dispatched_at)
-        at = clock.say_time(since, day_of=picture.run.created_at)
-        return Note.of(f"requested, waits for a worker since {at}, {clock.say_age(since)}{again}", tone=Tone.ACTIVE)
+        at = clock.say_time(wait.since, day_of=picture.run.created_at)
+        return Note.of(f"requested, waits for a worker since {at}, {clock.say_age(wait.since)}{again}", tone=wait.tone)
     if row.state is StepState.RUNNING and row.claim_expires_at is not None and clock.now > row.claim_expires_at:
         silent = f"its worker is silent: the claim ended {clock.say_age(row.claim_expires_at)}"
         return Note.of(f"{silent}; the sweeper takes it up", tone=Tone.BACK)

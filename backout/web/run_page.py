@@ -21,6 +21,7 @@ from backout.views.marks import RUN_MARKS
 from backout.views.picture import RunPicture, read_picture
 from backout.views.reviews import say_asked
 from backout.views.story import tell_story
+from backout.views.waiting import find_waits, say_wait
 from backout.views.words import clean
 from backout.web.actions import draw_actions
 from backout.web.host import Page, Permission, Places, Viewer
@@ -82,6 +83,7 @@ def draw_story(picture: RunPicture) -> Html:
 def _draw_parts(picture: RunPicture, view: RunView | None, *, places: Places, viewer: Viewer) -> Iterator[Child]:
     clock = Clock(now=picture.now)
     yield draw_story(picture)
+    yield _draw_waits(picture, clock)
     yield _draw_facts(picture, clock)
     yield from _draw_question(picture, clock, places)
     yield section("What is safe to do next", draw_actions(picture, view, places=places, viewer=viewer))
@@ -89,6 +91,14 @@ def _draw_parts(picture: RunPicture, view: RunView | None, *, places: Places, vi
     yield section("Entries", _draw_entries(picture))
     if picture.plan is not None:
         yield _draw_contract(tell_contract(picture.plan, ()))
+
+
+def _draw_waits(picture: RunPicture, clock: Clock) -> list[Html]:
+    """Return what nobody has taken up yet; a warning after a minute."""
+    return [
+        element("p", element("strong", say_wait(picture, wait, clock)), class_=f"wait tone-{wait.tone.value}")
+        for wait in find_waits(picture)
+    ]
 
 
 def _draw_facts(picture: RunPicture, clock: Clock) -> Html:

@@ -69,6 +69,12 @@ STYLE: Final = (
 .backout .story.tone-bad { border-left-color: var(--b-red); }
 .backout .story.tone-person { border-left-color: var(--b-violet); }
 .backout p.story { color: var(--b-ink); }
+.backout .wait {
+  margin: 0 0 1.25rem; padding: .7rem 1.2rem; border: 1px solid; border-radius: .5rem; background: var(--b-sheet);
+  overflow-wrap: anywhere;
+}
+.backout .wait.tone-warning { border-width: 2px; background: var(--b-amber-fill); }
+.backout .wait strong { font-weight: 600; color: var(--b-ink); }
 
 .backout .mark { white-space: nowrap; font-weight: 600; }
 .backout .sign { display: inline-block; min-width: 1.1em; text-align: center; }
