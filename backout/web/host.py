@@ -29,6 +29,9 @@ class Places(Protocol):
     def assignment(self, review_id: int) -> str:
         """Return where one takes a review: POST only, with `assignee`, `from_assignee` and `reason`."""
 
+    def task(self, task_id: str) -> str | None:
+        """Return where the host shows a Celery task; `None`: it has no such page, or does not know that task."""
+
 
 class Permission(StrEnum):
     """What somebody may do."""

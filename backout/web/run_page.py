@@ -87,7 +87,7 @@ def _draw_parts(picture: RunPicture, view: RunView | None, *, places: Places, vi
     yield _draw_facts(picture, clock)
     yield from _draw_question(picture, clock, places)
     yield section("What is safe to do next", draw_actions(picture, view, places=places, viewer=viewer))
-    yield section("Timeline", draw_timeline(picture, clock))
+    yield section("Timeline", draw_timeline(picture, clock, places))
     yield section("Entries", _draw_entries(picture))
     if picture.plan is not None:
         yield _draw_contract(tell_contract(picture.plan, ()))

@@ -20,8 +20,15 @@ def viewer(*permissions: Permission, name: str = "django:alice") -> Viewer:
     return Viewer(name=name, permissions=frozenset(permissions) or EVERYTHING, hidden_field=TOKEN)
 
 
+@dataclass(frozen=True, slots=True)
 class Paths:
-    """A host whose addresses already have a query, as some do."""
+    """A host whose addresses already have a query, as some do.
+
+    Attributes:
+        tasks: the Celery tasks of which it has a page.
+    """
+
+    tasks: frozenset[str] = frozenset()
 
     def runs(self, query: Mapping[str, str]) -> str:
         return f"/runs?{urlencode({'site': '1', **query})}"
@@ -40,6 +47,9 @@ class Paths:
 
     def assignment(self, review_id: int) -> str:
         return f"/reviews/{review_id}/take"
+
+    def task(self, task_id: str) -> str | None:
+        return f"/tasks/{task_id}" if task_id in self.tasks else None
 
 
 PLACES: Final = Paths()
@@ -169,7 +179,7 @@ def check_addresses(reader: _Reader) -> None:
     for _, name, value in reader.attributes:
         if name in ("href", "action", "src"):
             assert urlsplit(value or "").scheme == "", value
-            assert (value or "").startswith(("/runs", "/reviews")), value
+            assert (value or "").startswith(("/runs", "/reviews", "/tasks")), value
     for form in reader.forms:
         assert (form.fields.get("csrf") == "tok") is (form.method == "post"), form
 

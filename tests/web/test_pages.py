@@ -27,7 +27,7 @@ from backout.web.pages import draw_review, draw_reviews, draw_run, draw_runs
 from backout.web.run_page import find_picture
 from backout.web.timeline import MOST_LINES, find_window
 from tests.support.ledgers import set_run
-from tests.support.pages import PLACES, Read, query_of, read, viewer
+from tests.support.pages import PLACES, Paths, Read, query_of, read, viewer
 from tests.support.recorder import RecordingEngine
 from tests.support.runs import RecordedRun, contract
 from tests.support.scenes import SCENES, doubted, parked, reserved, retrying, rows_of, succeeded
@@ -149,6 +149,18 @@ def test_timeline_says_what_is_requested_and_waits_for_a_worker(ledger: Ledger, 
     assert "open again" in text
     text = page_of(engine, retrying(ledger)).text
     assert "next attempt due in 1 h" in text or "next attempt due in 59 min" in text
+
+
+@ON_ONE
+def test_step_leads_to_its_celery_task_where_the_host_shows_it(ledger: Ledger, engine: RecordingEngine) -> None:
+    """From the row and from its details; a task that the host does not know is named, and leads nowhere."""
+    run = parked(ledger)
+    known = rows_of(run)[2]
+    page = draw_run(engine, run.id, places=Paths(tasks=frozenset({known.task_id})), viewer=ALICE)
+    shown = read(page)
+    tasks = {words: url for words, url in shown.links.items() if url.startswith("/tasks")}
+    assert tasks == dict.fromkeys((f"{known.step}: Celery task", known.task_id), f"/tasks/{known.task_id}")
+    assert all(row.task_id in shown.text for row in rows_of(run) if row.attempt)
 
 
 @ON_BOTH

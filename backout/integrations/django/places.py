@@ -58,6 +58,10 @@ class AdminPlaces:
         """Return where one takes a review."""
         return self._reverse("review_take", review_id)
 
+    def task(self, task_id: str) -> str | None:
+        """Return `None`: the admin has no pages of Celery tasks."""
+        return None
+
     def style(self, version: str) -> str:
         """Return where the style sheet is; another version has another address."""
         return _with_query(self._reverse("run_style"), {"v": version})

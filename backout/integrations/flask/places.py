@@ -35,6 +35,10 @@ class FlaskPlaces:
         """Return where one takes a review."""
         return url_for(".take", review_id=review_id)
 
+    def task(self, task_id: str) -> str | None:
+        """Return `None`: the app has no pages of Celery tasks."""
+        return None
+
 
 def _with_query(url: str, query: Mapping[str, str]) -> str:
     # Not as arguments of `url_for`, some of which have a meaning of their own.
