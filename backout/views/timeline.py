@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -63,6 +63,15 @@ def tell_rollback(picture: RunPicture, clock: Clock) -> list[TimelineLine]:
         undoing = contract.compensation if contract else None
         lines.append(_tell_row(picture, row, clock, retry=undoing.retry if undoing else None))
     return lines
+
+
+def find_window(lines: Sequence[TimelineLine], most: int) -> tuple[int, int]:
+    """Return which lines are shown of very many, from the first to before the last: those around where it stands."""
+    if len(lines) <= most:
+        return 0, len(lines)
+    stands_at = max((place for place, line in enumerate(lines) if line.row is not None and line.row.attempt), default=0)
+    first = min(max(0, stands_at - most * 4 // 5), len(lines) - most)
+    return first, first + most
 
 
 def _tell_missing(picture: RunPicture, contract: StepContract) -> TimelineLine:

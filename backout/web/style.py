@@ -199,11 +199,45 @@ STYLE: Final = (
   .backout .entries th:first-child { width: 14rem; }
   .backout .entries td:nth-child(3) { min-width: 9rem; }
 }
+.backout .chart {
+  margin: 0 0 1.2rem; padding: .8rem 1.2rem; border: 1px solid var(--b-line); border-radius: .5rem;
+  background: var(--b-sheet);
+}
+.backout .chart figcaption { padding: .6rem 0 0; color: var(--b-soft); font-size: .85rem; line-height: 1.45; }
+.backout .chart .lane { display: flex; gap: 1rem; align-items: center; padding-right: 1.3rem; }
+.backout .chart .lane > svg { flex: 1 1 0; min-width: 0; overflow: visible; align-self: stretch; }
+.backout .chart .who {
+  display: flex; gap: .35rem; align-items: baseline; flex: 0 0 14rem; font-size: .9rem; line-height: 1.25;
+  overflow-wrap: anywhere;
+}
+.backout .chart .step {
+  display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; line-clamp: 2; overflow: hidden;
+}
+.backout .chart .part { margin: .35rem 0 .1rem; color: var(--b-soft); font-size: .85rem; font-weight: 600; }
+.backout .chart text { fill: currentColor; font-size: 12px; }
+.backout .chart .label { color: var(--b-soft); }
+.backout .chart .bar text {
+  font-size: 13px; font-weight: 650; stroke: var(--b-sheet); stroke-width: 4px; paint-order: stroke;
+}
+.backout .chart a { text-decoration: none; }
+.backout .chart .grid { stroke: var(--b-line); stroke-width: 1px; }
+.backout .chart .gap { fill: var(--b-grey-fill); }
+.backout .chart .bar rect { fill: currentColor; stroke: currentColor; stroke-width: 1px; rx: 2px; }
+.backout .chart .attempt.tone-back rect, .backout .chart .attempt.tone-person rect { fill: var(--b-sheet); }
+.backout .chart .attempt.tone-person rect { stroke-dasharray: 4 3; stroke-width: 2px; }
+.backout .chart .attempt.tone-back rect { stroke-width: 2px; }
+.backout .chart .bar.wait { opacity: .6; }
+.backout .chart .bar.crowd rect { fill: none; stroke-dasharray: 2 3; }
+.backout .chart a:hover rect { stroke-width: 3px; }
 .backout .notes > li { padding-top: .2rem; font-size: .9rem; }
 .backout .notes { margin-top: .15rem; }
 .backout .notes ~ details, .backout th details { font-size: .9rem; font-weight: 400; }
 
 @media (max-width: 46rem) {
+  .backout .chart { padding: .7rem .8rem; }
+  .backout .chart .lane { display: block; padding-right: 1.1rem; }
+  .backout .chart .who { padding: .25rem 0 0; }
+  .backout .chart .spare, .backout .chart .empty > svg { display: none; }
   .backout dl.facts > div { display: block; padding: .4rem 0; }
   .backout dl.facts dt { font-size: .88rem; }
   .backout .actions > li > a.button { flex: 1 1 100%; }

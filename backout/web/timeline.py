@@ -1,4 +1,4 @@
-"""The timeline of a run as tables: the plan forward, and the rollback in its order."""
+"""The timeline of a run: its picture, and as tables the plan forward and the rollback in its order."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import Final
 
 from backout.ledger.records import StepRecord
 from backout.states import Direction
+from backout.views.chart import tell_chart
 from backout.views.clock import Clock
 from backout.views.picture import RunPicture
 from backout.views.questions import ASKED
-from backout.views.timeline import TimelineLine, tell_rollback, tell_steps
+from backout.views.timeline import TimelineLine, find_window, tell_rollback, tell_steps
 from backout.views.words import say_count
+from backout.web.chart import draw_chart
 from backout.web.host import Places
 from backout.web.html import Child, Html, break_name, element
 from backout.web.pieces import disclose, draw_facts, draw_json, draw_mark, draw_note, draw_table, draw_time
@@ -23,8 +25,10 @@ _HEADINGS: Final = ("Step", "State", "Attempts", "Started", "Took")
 
 def draw_timeline(picture: RunPicture, clock: Clock, places: Places) -> list[Html]:
     """Return what was done, is being done and is still to come, in both directions."""
-    drawn = _draw_direction("Forward, in the order of the plan", "steps", tell_steps(picture, clock), picture, places)
-    back = tell_rollback(picture, clock)
+    forward, back = tell_steps(picture, clock), tell_rollback(picture, clock)
+    chart = tell_chart(picture, forward, back, clock)
+    drawn = draw_chart(chart, places) if chart is not None else []
+    drawn += _draw_direction("Forward, in the order of the plan", "steps", forward, picture, places)
     if back:
         drawn += _draw_direction("Rollback, in the order of undoing", "undos", back, picture, places)
     return [*drawn, element("p", "Times are UTC.", class_="soft")]
@@ -33,7 +37,7 @@ def draw_timeline(picture: RunPicture, clock: Clock, places: Places) -> list[Htm
 def _draw_direction(
     caption: str, noun: str, lines: Sequence[TimelineLine], picture: RunPicture, places: Places
 ) -> list[Html]:
-    first, last = find_window(lines)
+    first, last = find_window(lines, MOST_LINES)
     left_out = [
         element("p", f"{say_count(count, noun[:-1])} {where} not shown.", class_="soft")
         for count, where in ((first, "before these are"), (len(lines) - last, "behind these are"))
@@ -41,15 +45,6 @@ def _draw_direction(
     ]
     rows = [_draw_line(line, picture, places) for line in lines[first:last]]
     return [element("h3", caption), draw_table(caption, _HEADINGS, rows, kind="timeline", is_told=True), *left_out]
-
-
-def find_window(lines: Sequence[TimelineLine]) -> tuple[int, int]:
-    """Return which lines are shown of very many: those around where the run stands."""
-    if len(lines) <= MOST_LINES:
-        return 0, len(lines)
-    stands_at = max((place for place, line in enumerate(lines) if line.row is not None and line.row.attempt), default=0)
-    first = min(max(0, stands_at - MOST_LINES * 4 // 5), len(lines) - MOST_LINES)
-    return first, first + MOST_LINES
 
 
 def _draw_line(line: TimelineLine, picture: RunPicture, places: Places) -> Sequence[Child]:

@@ -19,13 +19,13 @@ from backout.ledger.session import Ledger
 from backout.pipelines.contract import Plan
 from backout.states import RunState
 from backout.views.marks import NOT_STARTED
-from backout.views.timeline import TimelineLine
+from backout.views.timeline import TimelineLine, find_window
 from backout.web.acting import act_on_form, draw_preview, take_review
 from backout.web.fields import is_storable
 from backout.web.host import Acted, Page, Permission
 from backout.web.pages import draw_review, draw_reviews, draw_run, draw_runs
 from backout.web.run_page import find_picture
-from backout.web.timeline import MOST_LINES, find_window
+from backout.web.timeline import MOST_LINES
 from tests.support.ledgers import set_run
 from tests.support.pages import PLACES, Paths, Read, query_of, read, viewer
 from tests.support.recorder import RecordingEngine
@@ -158,8 +158,8 @@ def test_step_leads_to_its_celery_task_where_the_host_shows_it(ledger: Ledger, e
     known = rows_of(run)[2]
     page = draw_run(engine, run.id, places=Paths(tasks=frozenset({known.task_id})), viewer=ALICE)
     shown = read(page)
-    tasks = {words: url for words, url in shown.links.items() if url.startswith("/tasks")}
-    assert tasks == dict.fromkeys((f"{known.step}: Celery task", known.task_id), f"/tasks/{known.task_id}")
+    tasks = {words.partition(",")[0]: url for words, url in shown.links.items() if url.startswith("/tasks")}
+    assert tasks == dict.fromkeys(("attempt 1", f"{known.step}: Celery task", known.task_id), f"/tasks/{known.task_id}")
     assert all(row.task_id in shown.text for row in rows_of(run) if row.attempt)
 
 
@@ -227,7 +227,7 @@ def test_very_many_steps_are_shown_where_the_run_stands(ledger: Ledger, engine: 
     stands = replace(line, row=rows_of(reserved(ledger))[0])
     assert stands.row is not None
     for place in (0, 450, 800, 1_099):
-        first, last = find_window([replace(stands if other == place else line) for other in range(1_100)])
+        first, last = find_window([replace(stands if other == place else line) for other in range(1_100)], MOST_LINES)
         assert last - first == MOST_LINES
         assert first <= place < last
 

@@ -31,6 +31,8 @@ WITH: Final[dict[str, Any]] = {"places": PLACES, "viewer": viewer()}
 ON_BOTH: Final = pytest.mark.parametrize("ledger", ["postgresql", "sqlite"], indirect=True)
 ON_ONE: Final = pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
 NASTY: Final = '</td><script>alert(\'1\')</script>" onclick="x" `rollback` \u202e\x1b[2J'
+DRAWN: Final = frozenset({"g", "line", "rect", "text"})
+"""How many of them a picture of the timeline has is a matter of time, not of what is written."""
 
 
 def written_by_anybody(ledger: Ledger, text: str) -> RecordedRun:
@@ -96,5 +98,5 @@ def test_any_text_leaves_the_pages_as_they_are_built(ledger: Ledger, engine: Rec
         act(run.id, Request(verb=Verb.PAUSE), engine=engine, actor=one, reason=one)
         page = draw_run(engine, run.id, **WITH)
         shown = read(page)
-        skeletons.append([(tag, name) for tag, name, _ in shown.attributes])
+        skeletons.append([(tag, name) for tag, name, _ in shown.attributes if tag not in DRAWN])
     assert skeletons[0] == skeletons[1]
