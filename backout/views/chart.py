@@ -78,7 +78,7 @@ def tell_chart(
         `None` when nothing has happened yet that could be drawn.
     """
     directed = [(line, Direction.FORWARD) for line in forward] + [(line, Direction.COMPENSATION) for line in back]
-    first, last = find_window([line for line, _ in directed], MOST_ROWS)
+    first, last = find_window([line.has_begun for line, _ in directed], MOST_ROWS)
     shown = [(line, direction, _tell_row(picture, line, direction, clock)) for line, direction in directed[first:last]]
     axis = _make_axis(picture, [span for _, _, spans in shown for span in spans])
     if axis is None:

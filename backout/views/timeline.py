@@ -39,6 +39,11 @@ class TimelineLine:
     took: str = ""
     notes: tuple[Note, ...] = ()
 
+    @property
+    def has_begun(self) -> bool:
+        """True when an attempt has been made."""
+        return self.row is not None and self.row.attempt > 0
+
 
 def tell_steps(picture: RunPicture, clock: Clock) -> list[TimelineLine]:
     """Return the forward steps in the order of the plan, with their attempts, ids and errors."""
@@ -65,18 +70,28 @@ def tell_rollback(picture: RunPicture, clock: Clock) -> list[TimelineLine]:
     return lines
 
 
-def find_window(lines: Sequence[TimelineLine], most: int) -> tuple[int, int]:
-    """Return which lines are shown of very many, from the first to before the last: those around where it stands."""
-    if len(lines) <= most:
-        return 0, len(lines)
-    stands_at = max((place for place, line in enumerate(lines) if line.row is not None and line.row.attempt), default=0)
-    first = min(max(0, stands_at - most * 4 // 5), len(lines) - most)
+def find_window(begun: Sequence[bool], most: int) -> tuple[int, int]:
+    """Return which of very many are shown, those around where the run stands: the first, and the one behind the last.
+
+    Args:
+        begun: of each whether the run has come to it.
+        most: how many are shown.
+    """
+    if len(begun) <= most:
+        return 0, len(begun)
+    stands_at = max((place for place, has_begun in enumerate(begun) if has_begun), default=0)
+    first = min(max(0, stands_at - most * 4 // 5), len(begun) - most)
     return first, first + most
 
 
-def _tell_missing(picture: RunPicture, contract: StepContract) -> TimelineLine:
+def mark_missing(picture: RunPicture) -> Mark:
+    """Return the mark of a step to which the run has not come."""
     is_over = picture.run.state.is_final or bool(picture.latest(Direction.COMPENSATION))
-    return TimelineLine(mark=NEVER_STARTED if is_over else NOT_STARTED, name=clean(contract.name))
+    return NEVER_STARTED if is_over else NOT_STARTED
+
+
+def _tell_missing(picture: RunPicture, contract: StepContract) -> TimelineLine:
+    return TimelineLine(mark=mark_missing(picture), name=clean(contract.name))
 
 
 def _tell_row(picture: RunPicture, row: StepRecord, clock: Clock, *, retry: RetryRule | None) -> TimelineLine:

@@ -16,6 +16,7 @@ from backout.views.clock import Clock
 from backout.views.contract_words import ContractWords, StepWords, split_code, tell_contract
 from backout.views.entries import say_event, say_why
 from backout.views.facts import say_took
+from backout.views.graph import tell_graph
 from backout.views.look import read_view
 from backout.views.marks import RUN_MARKS
 from backout.views.picture import RunPicture, read_picture
@@ -24,6 +25,7 @@ from backout.views.story import tell_story
 from backout.views.waiting import find_waits, say_wait
 from backout.views.words import clean
 from backout.web.actions import draw_actions
+from backout.web.graph import draw_graph
 from backout.web.host import Page, Permission, Places, Viewer
 from backout.web.html import Child, Html, break_name, element, join
 from backout.web.pieces import (
@@ -87,6 +89,9 @@ def _draw_parts(picture: RunPicture, view: RunView | None, *, places: Places, vi
     yield _draw_facts(picture, clock)
     yield from _draw_question(picture, clock, places)
     yield section("What is safe to do next", draw_actions(picture, view, places=places, viewer=viewer))
+    graph = tell_graph(picture)
+    if graph is not None:
+        yield section("Where it stands", draw_graph(graph))
     yield section("Timeline", draw_timeline(picture, clock, places))
     yield section("Entries", _draw_entries(picture))
     if picture.plan is not None:

@@ -199,6 +199,34 @@ STYLE: Final = (
   .backout .entries th:first-child { width: 14rem; }
   .backout .entries td:nth-child(3) { min-width: 9rem; }
 }
+.backout .flow {
+  display: grid; grid-template-columns: repeat(auto-fill, minmax(11.5rem, 1fr)); gap: 1.4rem 2rem; margin: 0 0 1rem;
+  padding-right: 1.4rem;
+}
+.backout .flow > li {
+  position: relative; display: grid; grid-row: span 2; grid-template-rows: subgrid; gap: .35rem; min-width: 0;
+}
+.backout .flow .box, .backout .flow .undo {
+  padding: .55rem .8rem; border: 1px solid var(--b-line); border-radius: .5rem; background: var(--b-sheet);
+  line-height: 1.4; overflow-wrap: anywhere;
+}
+.backout .flow .box { border: 2px solid currentColor; }
+.backout .flow .box.later { border: 2px dashed var(--b-line); }
+.backout .flow .name { color: var(--b-ink); }
+.backout .flow .undo { padding: .4rem .8rem; border: 1px dashed currentColor; font-size: .88rem; }
+.backout .flow .undo:not([class*=tone-]) { border-color: var(--b-line); }
+.backout .flow .undo .words {
+  display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 3; line-clamp: 3; overflow: hidden;
+  color: var(--b-soft);
+}
+.backout .flow .undo.irreversible { border-style: solid; border-width: 2px; }
+.backout .flow > li:not(:last-child) > .box::after, .backout .flow > li > .next::after {
+  content: ""; position: absolute; width: .6rem; height: .6rem; border: solid var(--b-soft); border-width: 2px 2px 0 0;
+}
+.backout .flow > li > .box, .backout .flow > li > .undo { position: relative; }
+.backout .flow > li > .box::after { right: -1.3rem; top: calc(50% - .3rem); transform: rotate(45deg); }
+.backout .flow > li > .next::after { right: -1.45rem; top: calc(50% - .3rem); transform: rotate(-135deg); opacity: .7; }
+
 .backout .chart {
   margin: 0 0 1.2rem; padding: .8rem 1.2rem; border: 1px solid var(--b-line); border-radius: .5rem;
   background: var(--b-sheet);
@@ -234,6 +262,12 @@ STYLE: Final = (
 .backout .notes ~ details, .backout th details { font-size: .9rem; font-weight: 400; }
 
 @media (max-width: 46rem) {
+  .backout .flow { grid-template-columns: 1fr; gap: 1.6rem; padding-right: 0; }
+  .backout .flow > li { display: block; grid-row: auto; }
+  .backout .flow > li > .undo { margin: .3rem 0 0 1.4rem; }
+  .backout .flow > li > .box { position: static; }
+  .backout .flow > li > .box::after { right: auto; left: 1rem; top: auto; bottom: -.95rem; transform: rotate(135deg); }
+  .backout .flow > li > .next::after { display: none; }
   .backout .chart { padding: .7rem .8rem; }
   .backout .chart .lane { display: block; padding-right: 1.1rem; }
   .backout .chart .who { padding: .25rem 0 0; }

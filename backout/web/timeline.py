@@ -37,7 +37,7 @@ def draw_timeline(picture: RunPicture, clock: Clock, places: Places) -> list[Htm
 def _draw_direction(
     caption: str, noun: str, lines: Sequence[TimelineLine], picture: RunPicture, places: Places
 ) -> list[Html]:
-    first, last = find_window(lines, MOST_LINES)
+    first, last = find_window([line.has_begun for line in lines], MOST_LINES)
     left_out = [
         element("p", f"{say_count(count, noun[:-1])} {where} not shown.", class_="soft")
         for count, where in ((first, "before these are"), (len(lines) - last, "behind these are"))

@@ -8,7 +8,10 @@ from dataclasses import replace
 from backout.events import Event
 from backout.states import RunState, StepState
 from backout.views.clock import Clock
+from backout.views.graph import tell_graph
 from backout.views.picture import RunPicture
+from backout.web.graph import draw_graph
+from backout.web.host import Page
 from backout.web.pieces import make_page
 from backout.web.timeline import draw_timeline
 from tests.support.pages import Paths, Read, read
@@ -69,3 +72,20 @@ def test_run_of_which_little_is_known_has_its_timeline() -> None:
     assert "book_courier" in shown.text
     body, _ = timeline_of(replace(of, plan=None, entries=(), steps=()))
     assert "<figure" not in body
+
+
+def test_boxes_of_the_pipeline_are_a_list_in_words() -> None:
+    """Sign and word of each state, and the whole text of what is cut off for the eye."""
+    graph = tell_graph(rolled_back())
+    assert graph is not None
+    page = make_page("Where it stands", draw_graph(graph))
+    shown = read(page)
+    assert "3 · write charge_card ✓ succeeded undo: refund the charge ✓ undone" in respaced(page)
+    assert ("div", "title", "undo: refund the charge") in shown.attributes
+    assert 'class="box later"' in page.body
+    assert [tag for tag, _, _ in shown.attributes].count("ol") == 2
+
+
+def respaced(page: Page) -> str:
+    """Return what a page says, with a blank where an element ends."""
+    return " ".join(re.sub(r"<[^>]*>", lambda tag: "" if tag[0] == "<wbr>" else " ", page.body).split())
