@@ -65,7 +65,12 @@ class Ledger:
         self.shown_url: Final = _without_passwords(self._url).render_as_string(hide_password=True)
         self.file: Final = file_of(self._url)
         self.fingerprint: Final = _fingerprint(self._url, self.file)
-        options: dict[str, Any] = {"json_serializer": dump_json, "json_deserializer": load_json}
+        # Hidden: what a statement was given is the users' data, and its errors go into logs and reports.
+        options: dict[str, Any] = {
+            "json_serializer": dump_json,
+            "json_deserializer": load_json,
+            "hide_parameters": True,
+        }
         if self._url.get_backend_name() != "sqlite":
             options |= {"pool_size": pool_size, "max_overflow": pool_size, "pool_timeout": 30, "pool_use_lifo": True}
         if self._url.query.get("mode") == "memory":

@@ -39,6 +39,13 @@ from tests.support.threads import TIMEOUT_SECONDS, run_together
 SECRET = "s3cret-w0rd"
 
 
+def test_what_a_statement_was_given_is_not_in_its_error(ledger: Ledger) -> None:
+    """It is the users' data, and what a worker logs is read by others."""
+    with pytest.raises(DBAPIError) as caught, ledger.transaction() as connection:
+        connection.execute(text("SELECT * FROM backout_nothing WHERE what = :what"), {"what": SECRET})
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
 class Stop(Exception):
     """Ends a block after it has written a run."""
 
