@@ -153,6 +153,7 @@ class StepContract:
         reconcile: how to find out whether the effect happened; `None` when nobody but a person can tell.
         verify: how to see that what was published is live; `None` when being done is enough.
         options: Celery's sending options (`queue`, `priority`, …), passed on unchanged.
+        sensitive: fields of its output, and external ids, that are shown masked; see `masking.Fields`.
     """
 
     name: str
@@ -173,6 +174,7 @@ class StepContract:
     pending: str
     failed: str
     options: dict[str, Any] = field(default_factory=dict)
+    sensitive: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,6 +185,7 @@ class Plan:
         deadline_seconds: from enqueue on; a step that would start later fails instead. `None`: a run may take for ever.
         review_within_seconds: in which a person should decide a review. `None`: reviews have no deadline.
         customer_messages: what a customer may be told, by operator's state or run state; see `customer_message`.
+        sensitive: fields of the run's input that are shown masked; see `masking.Fields`.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="ignore")
@@ -192,6 +195,7 @@ class Plan:
     deadline_seconds: float | None = None
     review_within_seconds: float | None = 86_400.0
     customer_messages: dict[str, str] = field(default_factory=dict)
+    sensitive: tuple[str, ...] = ()
     format: int = PLAN_FORMAT
 
     def position_of(self, name: str) -> int:
@@ -214,6 +218,11 @@ class Plan:
     def as_json(self) -> dict[str, Any]:
         """The plan as it is stored; `Plan.from_json` reads it back."""
         stored: dict[str, Any] = _PLAN.dump_python(self, mode="json")
+        for promise in (stored, *stored["steps"]):
+            # Left out where it is empty: a plan without sensitive fields is what it was before there were any, with the
+            # same digest. Releases that do not know the key pass over it.
+            if not promise["sensitive"]:
+                del promise["sensitive"]
         return stored
 
     @cached_property

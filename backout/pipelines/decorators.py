@@ -14,6 +14,7 @@ from backout.pipelines import validation
 from backout.pipelines.contract import Effect, OnCompensationFailure, OnFailure
 from backout.pipelines.definition import DEFAULT_TIMEOUT, Companion, Retry, Step, StepOptions
 from backout.pipelines.functions import ORIGINAL_RUN, FunctionKind, TaskFunction, add_function
+from backout.pipelines.sensitive import FieldNames, check_sensitive
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -56,6 +57,7 @@ class StepDecorator:
         pending: str | None = None,
         failed: str | None = None,
         ack: Literal["late", "early"] = "late",
+        sensitive: FieldNames = (),
         **celery_options: Any,
     ) -> Callable[[Callable[P, R]], DecoratedStep[P, R]]: ...
 
@@ -66,7 +68,8 @@ class StepDecorator:
             function: the function, when the decorator is used without parentheses.
             keywords: the contract, see `docs`: `name`, `effect`, `retry`, `timeout` (per attempt; a bare number is
                 seconds), `on_failure`, `idempotent` (default: only reads are), `idempotency_key` (a function of the
-                input), `keep`, `irreversible`, the words `done`, `pending`, `failed`, `ack`, and Celery's options.
+                input), `keep`, `irreversible`, the words `done`, `pending`, `failed`, `ack`, `sensitive` (fields of the
+                output, and external ids, that people are shown masked), and Celery's options.
 
         Raises:
             DefinitionError: the function or an option cannot be used; the message says what to write instead.
@@ -263,6 +266,7 @@ def _make_step(
     pending: str | None = None,
     failed: str | None = None,
     ack: str = "late",
+    sensitive: FieldNames = (),
     existing_task: ExistingTask | None = None,
     **celery_options: Any,
 ) -> DecoratedStep[..., Any]:
@@ -275,6 +279,7 @@ def _make_step(
     validation.check_duration(subject, "timeout", timeout)
     validation.check_words(subject, {"done": done, "pending": pending, "failed": failed})
     _check_types(subject, retry, idempotency_key, keep, irreversible)
+    hidden = check_sensitive(subject, sensitive)
     sending, of_task = _split(celery_options)
     task_function = _register(
         "step",
@@ -299,6 +304,7 @@ def _make_step(
         failed=failed,
         ack_early=ack == "early",
         sending_options=sending,
+        sensitive=hidden,
     )
     return DecoratedStep(task_function, name=name or function.__name__, options=options)
 

@@ -23,6 +23,7 @@ from backout.pipelines.contract import (
 )
 from backout.pipelines.functions import TaskFunction
 from backout.pipelines.recorded_ids import RecordedIds
+from backout.pipelines.sensitive import FieldNames, check_fields_of_input, check_fields_of_step, check_sensitive
 from backout.pipelines.words import all_operator_states
 
 P = ParamSpec("P")
@@ -116,6 +117,7 @@ class StepOptions:
     failed: str | None
     ack_early: bool
     sending_options: Mapping[str, Any] = field(default_factory=dict)
+    sensitive: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -231,6 +233,7 @@ class Step(Generic[P, R]):
         )
         for function in (self.function, *(companion.function for companion in self.companions.values())):
             _ = function.schema  # Resolved here, so that a type that cannot be stored is refused at import.
+        check_fields_of_step(subject, options.sensitive, self.function)
         self._attached.is_sealed = True
         return StepContract(
             name=self.name,
@@ -251,6 +254,7 @@ class Step(Generic[P, R]):
             pending=options.pending or f"{self.name}_pending",
             failed=options.failed or f"{self.name}_failed",
             options=dict(options.sending_options),
+            sensitive=options.sensitive,
         )
 
     def _question(self, kind: str) -> QuestionContract | None:
@@ -268,6 +272,7 @@ class PipelineDefinition:
         deadline: from enqueue on; see `Pipeline`.
         review_within: see `Pipeline`.
         customer_messages: see `Pipeline`.
+        sensitive: see `Pipeline`.
 
     Raises:
         DefinitionError: the pipeline could not be run, or a step has no recovery action.
@@ -282,15 +287,18 @@ class PipelineDefinition:
         deadline: timedelta | float | None = None,
         review_within: timedelta | float | None = DEFAULT_REVIEW_WITHIN,
         customer_messages: Mapping[str, str] | None = None,
+        sensitive: FieldNames = (),
     ) -> None:
         subject_of_error = f"pipeline {name!r}"
         for option, duration in (("deadline", deadline), ("review_within", review_within)):
             if duration is not None:
                 validation.check_duration(subject_of_error, option, duration)
         messages = validation.check_customer_texts(subject_of_error, customer_messages)
+        hidden = check_sensitive(subject_of_error, sensitive)
         validation.check_pipeline(name, steps, lambda entry: isinstance(entry, Step))
         contracts = tuple(step.contract() for step in steps)
         validation.check_contracts(name, contracts)
+        check_fields_of_input(subject_of_error, hidden, [step.function for step in steps])
         self.name: Final = name
         self.steps: Final = tuple(steps)
         self.subject: Final = subject
@@ -300,6 +308,7 @@ class PipelineDefinition:
             deadline_seconds=None if deadline is None else seconds(deadline),
             review_within_seconds=None if review_within is None else seconds(review_within),
             customer_messages=messages,
+            sensitive=hidden,
         )
         validation.check_customer_states(subject_of_error, messages, all_operator_states(self.plan))
 

@@ -13,6 +13,7 @@ from backout.pipelines.definition import DEFAULT_REVIEW_WITHIN, PipelineDefiniti
 from backout.pipelines.engine import current_engine
 from backout.pipelines.handle import RunHandle
 from backout.pipelines.registry import add_pipeline
+from backout.pipelines.sensitive import FieldNames
 from backout.pipelines.start import enqueue
 
 
@@ -30,6 +31,8 @@ class Pipeline(PipelineDefinition):
         customer_messages: what a customer may be told (`RunHandle.customer_message`), 1 to 500 characters each, by
             operator's state of this pipeline (`"lead_created_enrichment_pending"`) or by run state (`"in_review"`). The
             operator's state wins; a state without a message has a safe text of its own.
+        sensitive: fields of the input that nobody is shown: `"card_number"` at any depth, also in what steps return and
+            record as external ids; `"customer.iban"` exactly there; `"*"` all of it. Steps get the true values.
 
     Raises:
         DefinitionError: the pipeline could not be run, or a step has no recovery action; nothing was registered.
@@ -44,6 +47,7 @@ class Pipeline(PipelineDefinition):
         deadline: timedelta | float | None = None,
         review_within: timedelta | float | None = DEFAULT_REVIEW_WITHIN,
         customer_messages: Mapping[str, str] | None = None,
+        sensitive: FieldNames = (),
     ) -> None:
         super().__init__(
             name,
@@ -52,6 +56,7 @@ class Pipeline(PipelineDefinition):
             deadline=deadline,
             review_within=review_within,
             customer_messages=customer_messages,
+            sensitive=sensitive,
         )
         add_pipeline(self)
 

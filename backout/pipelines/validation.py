@@ -100,6 +100,7 @@ STEP_KEYWORDS: Final = (
     "pending",
     "failed",
     "ack",
+    "sensitive",
 )
 
 SIGNATURES: Final[Mapping[str, tuple[str, int]]] = {

@@ -27,6 +27,7 @@ def wrong_types_of_options() -> None:
     step(retry=3)  # type: ignore[call-overload] # a Retry, not its limit
     step(timeout="30s")  # type: ignore[call-overload] # a timedelta or seconds
     step(idempotency_key="order-1")  # type: ignore[call-overload] # a function of the input
+    step(sensitive="card")  # type: ignore[call-overload] # a tuple of names, also of one
     step(keep=True)  # type: ignore[call-overload] # the reason, in words
     charge_card.compensation(retry=Retry())  # type: ignore[call-arg] # an action must be named
     Retry(limit="3")  # type: ignore[arg-type] # a number

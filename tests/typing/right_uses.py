@@ -109,6 +109,7 @@ class Charge(BaseModel):
     idempotency_key=lambda order: str(order.id),
     done="card_charged",
     queue="payments",
+    sensitive=("charge",),
 )
 def charge_card(order: Order, ctx: StepContext) -> Charge:
     ctx.record_external_id("charge", 17)
@@ -191,6 +192,7 @@ fulfil_order = Pipeline(
     deadline=timedelta(hours=1),
     review_within=None,
     customer_messages={"in_review": "We are looking into it.", RunState.SUCCEEDED: "Your order is on its way."},
+    sensitive=["customer_id"],
 )
 
 

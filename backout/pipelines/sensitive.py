@@ -1,0 +1,181 @@
+"""`sensitive=` at definition time: what can be said, and that the fields which it names exist."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+from pydantic import TypeAdapter
+from pydantic.errors import PydanticUserError
+
+from backout.errors import DefinitionError
+from backout.pipelines.functions import TaskFunction
+from backout.pipelines.masking import EVERYTHING
+
+FieldNames: TypeAlias = tuple[str, ...] | list[str] | set[str] | frozenset[str]
+"""What `sensitive=` takes; not a bare text, which would be taken for its letters."""
+
+MOST_FIELDS_LISTED: Final = 30
+
+
+def check_sensitive(subject: str, declared: object) -> tuple[str, ...]:
+    """Return the names of sensitive fields as a plan stores them, sorted; refuse what names no field."""
+    if not isinstance(declared, tuple | list | set | frozenset):
+        raise DefinitionError(
+            subject=subject,
+            problem=f"sensitive={declared!r:.80} is no list of names",
+            remedy='Give a tuple, also for one name: sensitive=("card_number",).',
+        )
+    for word in declared:
+        if not isinstance(word, str) or not (word == EVERYTHING or re.fullmatch(r"[^.*\0]+(\.[^.*\0]+)*", word)):
+            raise DefinitionError(
+                subject=subject,
+                problem=f"sensitive names {word!r:.80}, which is no field",
+                remedy='Give a name ("card_number"), a path ("customer.iban"), or "*" for everything.',
+            )
+    return tuple(sorted(set(declared)))
+
+
+def check_fields_of_input(subject: str, declared: Sequence[str], functions: Iterable[TaskFunction]) -> None:
+    """Refuse names of fields that the input cannot have: a misspelt one would leak in silence.
+
+    Args:
+        subject: the pipeline, for the message.
+        declared: as `check_sensitive` returned them.
+        functions: the steps, each with what it takes the input for.
+    """
+    if declared:
+        shapes = [_read_shape(function.schema.argument_types[0]) for function in functions]
+        # A step that takes anything says nothing of the fields; the others do.
+        told = [shape for shape in shapes if not shape.is_open] or shapes
+        _check(subject, declared, told, what="the input")
+
+
+def check_fields_of_step(subject: str, declared: Sequence[str], function: TaskFunction) -> None:
+    """Refuse names that are neither a field of what a step returns nor one of the external ids that it records."""
+    if not declared:
+        return
+    ids = function.recorded_ids
+    if ids.is_complete:
+        _check(subject, declared, [_read_shape(function.schema.output_type)], what="its output", also=ids.names)
+        return
+    # It may record ids of any name; only a path leads to its output for certain.
+    paths = [word for word in declared if "." in word]
+    _check(subject, paths, [_read_shape(function.schema.output_type)], what="its output")
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Shape:
+    """The fields that a type has in JSON. Filled after it is made: a type may have itself for a field.
+
+    Attributes:
+        others: what the type may be as well, or what is in it as a list.
+        has_any: it may have fields of any name.
+    """
+
+    fields: dict[str, _Shape] = field(default_factory=dict)
+    others: list[_Shape] = field(default_factory=list)
+    has_any: bool = False
+
+    def here(self) -> list[_Shape]:
+        """Return all that the type may be at this place, itself first."""
+        found = [self]
+        for shape in found:
+            found += [other for other in shape.others if other not in found]
+        return found
+
+    @property
+    def is_open(self) -> bool:
+        """At this place a field of any name may be."""
+        return any(shape.has_any for shape in self.here())
+
+    def names(self) -> set[str]:
+        """Return the names of its fields, at any depth."""
+        found = self.here()
+        for shape in found:
+            inner = [one for below in shape.fields.values() for one in below.here()]
+            found += [one for one in dict.fromkeys(inner) if one not in found]
+        return {name for shape in found for name in shape.fields}
+
+    def has_path(self, path: Sequence[str]) -> bool:
+        """Return whether a path leads somewhere, or may."""
+        if not path or self.is_open:
+            return True
+        below = (shape.fields[path[0]] for shape in self.here() if path[0] in shape.fields)
+        return any(shape.has_path(path[1:]) for shape in below)
+
+
+def _check(
+    subject: str, declared: Sequence[str], shapes: Sequence[_Shape], *, what: str, also: frozenset[str] = frozenset()
+) -> None:
+    if any(shape.is_open for shape in shapes):
+        return
+    names = also.union(*(shape.names() for shape in shapes))
+    for word in declared:
+        is_known = word in names or any(shape.has_path(word.split(".")) for shape in shapes)
+        if word != EVERYTHING and not is_known:
+            raise _refuse(subject, word, sorted(names), what)
+
+
+def _refuse(subject: str, word: str, names: Sequence[str], what: str) -> DefinitionError:
+    close = difflib.get_close_matches(word.rpartition(".")[2], names, n=3)
+    hint = f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
+    more = f" and {len(names) - MOST_FIELDS_LISTED:,} more" if len(names) > MOST_FIELDS_LISTED else ""
+    listed = f"Fields: {', '.join(names[:MOST_FIELDS_LISTED])}{more}. " if names else "It has no fields. "
+    return DefinitionError(
+        subject=subject,
+        problem=f"sensitive names {word!r}, and {what} has no such field",
+        remedy=f'{hint}{listed}A field inside a dictionary needs its whole path; "*" masks everything.',
+    )
+
+
+def _read_shape(adapter: TypeAdapter[Any]) -> _Shape:
+    """Return the fields of a type, by the names under which it is stored."""
+    try:
+        document = adapter.json_schema(by_alias=False, mode="serialization")
+    except PydanticUserError:
+        # It can be stored and not be described; then nothing is known of its fields.
+        return _Shape(has_any=True)
+    return _Reader(document.get("$defs", {})).read(document)
+
+
+class _Reader:
+    """Reads a JSON schema; what has a name in it is read once."""
+
+    def __init__(self, definitions: Mapping[str, Any]) -> None:
+        self._definitions: Final = definitions
+        self._known: Final[dict[str, _Shape]] = {}
+
+    def read(self, schema: Any) -> _Shape:
+        """Return the fields of a schema."""
+        shape = _Shape()
+        self._fill(shape, schema)
+        return shape
+
+    def _read_named(self, name: str) -> _Shape:
+        if name not in self._known:
+            # Known before it is read: a type that has itself for a field leads back here.
+            self._known[name] = _Shape()
+            self._fill(self._known[name], self._definitions.get(name, True))
+        return self._known[name]
+
+    def _fill(self, shape: _Shape, schema: Any) -> None:
+        if not isinstance(schema, Mapping) or not _SAYS_KIND & schema.keys():
+            # Anything, with a title perhaps.
+            shape.has_any = True
+            return
+        if "$ref" in schema:
+            shape.others.append(self._read_named(schema["$ref"].rpartition("/")[2]))
+        parts = [part for word in ("anyOf", "oneOf", "allOf", "prefixItems") for part in schema.get(word, ())]
+        parts += [schema["items"]] if "items" in schema else []
+        shape.others += map(self.read, parts)
+        for name, described in schema.get("properties", {}).items():
+            shape.fields[name] = self.read(described)
+        if schema.get("type") == "object":
+            shape.has_any = schema.get("additionalProperties", "properties" not in schema) is not False
+
+
+_SAYS_KIND: Final = frozenset({"type", "$ref", "anyOf", "oneOf", "allOf", "enum", "const"})

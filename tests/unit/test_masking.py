@@ -1,0 +1,191 @@
+"""What is masked of a run, and where its sensitive values are found in text."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any, Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backout.pipelines.contract import Plan
+from backout.pipelines.masking import MASK, NO_SECRETS, Fields, Secrets
+from backout.states import Direction, StepState
+from tests.support.records import step_record
+from tests.support.runs import contract
+
+CARD: Final = "4111 1111"
+PLAN: Final = Plan(
+    pipeline="p",
+    steps=(contract("charge", sensitive=("token",)), contract("ship", sensitive=("*",)), contract("tell")),
+    sensitive=("card", "customer.iban"),
+)
+INPUT: Final = {"card": CARD, "customer": {"iban": "DE89", "name": "Ada"}, "pin": 77, "note": f"card {CARD}"}
+ROWS: Final = (
+    step_record("charge", 0, StepState.SUCCEEDED, output={"token": "t0k3n"}, external_ids={"token": "tok_1"}),
+    step_record("ship", 1, StepState.SUCCEEDED, output=["secret van"], external_ids={"van": "van_17"}),
+)
+SECRETS: Final = Secrets(PLAN, INPUT, ROWS)
+
+
+@pytest.mark.parametrize(
+    ("declared", "document", "shown"),
+    [
+        (("a",), {"a": 1, "b": {"a": 2}, "c": [{"a": 3}]}, {"a": MASK, "b": {"a": MASK}, "c": [{"a": MASK}]}),
+        (("b.a",), {"a": 1, "b": {"a": 2}, "c": {"b": {"a": 3}}}, {"a": 1, "b": {"a": MASK}, "c": {"b": {"a": 3}}}),
+        (("b.a",), [{"b": [{"a": 2}]}], [{"b": [{"a": MASK}]}]),
+        (("a",), {"a": {"deep": [1]}}, {"a": MASK}),
+        (("a",), {"a": None}, {"a": MASK}),
+        (("*",), {"a": 1}, MASK),
+        (("*",), None, None),
+        ((), {"a": 1}, {"a": 1}),
+        (("a",), "a", "a"),
+    ],
+)
+def test_a_name_is_masked_at_any_depth_and_a_path_exactly(declared: Any, document: Any, shown: Any) -> None:
+    """Whatever the value is, the same stands for it: nothing can be told from it."""
+    assert Fields.of(declared).cover(document) == shown
+
+
+def test_what_is_sensitive_where_it_comes_in_is_masked_wherever_it_is_handed_on() -> None:
+    """In its field, in other fields that quote it, and in what steps return."""
+    shown = SECRETS.cover_input(INPUT)
+    assert shown == {
+        "card": MASK,
+        "customer": {"iban": MASK, "name": "Ada"},
+        "pin": 77,
+        "note": f"card {MASK}",
+    }
+    assert SECRETS.cover_output({"card": "x", "token": "y", "iban": "z"}, 0) == {
+        "card": MASK,
+        "token": MASK,
+        "iban": "z",
+    }
+    assert SECRETS.cover_output({"any": 1}, 1) == MASK
+    assert SECRETS.cover_output({"token": "of another"}, 2) == {"token": "of another"}
+    assert SECRETS.cover_ids({"token": "tok_1", "van": "van_17", "order": "o-1"}) == {
+        "token": MASK,
+        "van": MASK,
+        "order": "o-1",
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"card {CARD} refused",
+        f"KeyError: '{CARD}'",
+        "iban de89 is unknown",
+        "T0K3N",
+        "no secret van for tok_1, van_17",
+        "input_value={'card': '4111 1...', 'x': 1}, input_type=dict",
+    ],
+)
+def test_values_are_found_in_text(text: str) -> None:
+    """In whatever case, and also where pydantic has shortened what it quotes."""
+    shown = SECRETS.hide(text).lower()
+    assert MASK in shown
+    assert not [one for one in (CARD, "4111", "de89", "t0k3n", "secret van", "tok_1", "van_17") if one in shown]
+
+
+def test_what_python_and_json_escape_is_found_as_well() -> None:
+    """Exceptions quote what they were given in their own way."""
+    value = 'O\'Neill\n"Žofie"'
+    secrets = Secrets(PLAN, {"card": value})
+    for text in (value, repr(value), json.dumps(value), json.dumps(value, ensure_ascii=False), repr({"a": value})):
+        assert "Neill" not in secrets.hide(f"got {text}!")
+
+
+def test_numbers_are_found_as_numbers() -> None:
+    """Not inside of longer ones; and too short ones nowhere but in their field."""
+    secrets = Secrets(PLAN, {"card": [123456, 12]})
+    assert secrets.hide("123456 of 9123456, at 12:00") == f"{MASK} of 9123456, at 12:00"
+    assert secrets.cover_facts({"amount": 123456, "is_ok": True}) == {"amount": MASK, "is_ok": True}
+
+
+def test_facts_of_the_engine_are_masked_by_what_they_are_about() -> None:
+    """Outputs by their step, external ids by their name, and everything else by what it quotes."""
+    assert SECRETS.cover_facts({"answer": "done", "output": {"token": 1}}, 0) == {
+        "answer": "done",
+        "output": {"token": MASK},
+    }
+    assert SECRETS.cover_facts({"name": "token", "value": "new"}, 0) == {"name": "token", "value": MASK}
+    assert SECRETS.cover_facts({"external_ids": {"token": "x"}, "what": [f"{CARD}!"]}) == {
+        "external_ids": {"token": MASK},
+        "what": [f"{MASK}!"],
+    }
+
+
+def test_the_output_inside_an_answer_is_known() -> None:
+    """A reconcile function may be the first to tell a value."""
+    asked = step_record(
+        "charge",
+        0,
+        StepState.SUCCEEDED,
+        direction=Direction.RECONCILE,
+        output={"answer": "done", "output": {"token": "f0und"}},
+    )
+    assert Secrets(PLAN, {}, [asked]).hide("f0und it") == f"{MASK} it"
+
+
+def test_what_a_later_attempt_has_replaced_is_known_by_its_entry() -> None:
+    """The row has only the newest id, and no answer that came too late."""
+    facts = [(0, {"name": "token", "value": "tok_0"}), (1, {"outcome": "Succeeded", "output": "late van"}), (2, None)]
+    assert Secrets(PLAN, {}, facts=facts).hide("tok_0 and late van") == f"{MASK} and {MASK}"
+
+
+def test_of_a_plan_that_cannot_be_read_nothing_is_shown() -> None:
+    """A newer release may have called anything sensitive."""
+    secrets = Secrets(None, INPUT, ROWS)
+    assert secrets.cover_input(INPUT) == secrets.cover_output({"a": 1}, 0) == MASK
+    assert secrets.cover_ids({"order": "o-1"}) == {"order": MASK}
+    assert secrets.hide("Ada's t0k3n, DE89") == f"Ada's {MASK}, {MASK}"
+
+
+def test_where_nothing_is_sensitive_nothing_changes() -> None:
+    """Also not a word that looks as if."""
+    plain = Secrets(replace(PLAN, sensitive=(), steps=(contract("charge"),)), INPUT, ROWS)
+    text = "input_value='x', input_type=str"
+    assert plain.are_none
+    assert (plain.hide(text), plain.cover_input(INPUT), NO_SECRETS.hide(text)) == (text, INPUT, text)
+
+
+SECRET_TEXTS: Final = st.text("abcXYZ0189 '\"\\é\n-", min_size=4, max_size=9).filter(lambda text: len(text.strip()) > 3)
+HARMLESS: Final = st.one_of(st.none(), st.booleans(), st.integers(0, 99), st.text("mnop", max_size=3))
+DOCUMENTS: Final = st.recursive(
+    HARMLESS,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.sampled_from("mnop"), inner, max_size=3)),
+    max_leaves=6,
+)
+
+
+@given(SECRET_TEXTS, DOCUMENTS, st.text("mnop ", max_size=5), st.sampled_from(["card", "cards", "owner"]))
+def test_no_sensitive_value_survives(secret: str, around: Any, words: str, place: str) -> None:
+    """Wherever it is: in its field at any depth, inside other texts, in outputs, ids, errors and evidence."""
+    held: Any = {
+        "card": secret,
+        "cards": [{"card": {"deep": [secret]}}],
+        "owner": {"around": [around, {"card": secret}]},
+    }
+    given_input = {place: held[place], "note": f"{words}{secret}{words}", "rest": around}
+    secrets = Secrets(PLAN, given_input)
+    error = {"message": f"{words}{secret}", "traceback": f"{secret!r} {json.dumps(secret)}"}
+    shown = [
+        secrets.cover_input(given_input),
+        secrets.cover_output({"copy": [given_input]}, 2),
+        secrets.cover_ids({"x": secret}),
+        secrets.cover_facts({"what": secret, "error": error, "more": [around, given_input]}, 2),
+    ]
+    sought = secret.strip().lower()
+    assert not [text for text in texts_of(shown) if sought in text.lower()]
+    assert secret.strip() not in "".join(texts_of(shown))
+
+
+def texts_of(document: Any) -> list[str]:
+    if isinstance(document, dict):
+        return [text for item in document.values() for text in texts_of(item)]
+    if isinstance(document, list):
+        return [text for item in document for text in texts_of(item)]
+    return [document] if isinstance(document, str) else []
