@@ -25,6 +25,7 @@ from backout.pipelines.engine import Engine, current_engine
 from backout.pipelines.functions import find_function
 from backout.pipelines.handle import RunHandle
 from backout.pipelines.schema import Unserialisable, to_json
+from backout.pipelines.secrets import secrets_of
 from backout.states import Direction, RunState, StepState
 
 LONGEST_ACTOR = 200
@@ -116,7 +117,7 @@ def act(
         run: a handle, or a run's id.
         request: what is asked for.
         actor: who asks, 1 to 200 characters; kept in every entry.
-        reason: why, 1 to 2,000 characters; kept in every entry.
+        reason: why, 1 to 2,000 characters; kept in every entry, without the values of sensitive fields.
         expecting: the `version` of the preview that the person saw; `None`: whatever the run is like now.
         engine: whose ledger it is; `None`: the current Celery app's.
 
@@ -138,7 +139,8 @@ def act(
             if isinstance(intent, Refusal):
                 raise ActionRefused(verb=request.verb.value, run_id=run_id, why=intent.why, remedy=intent.remedy)
             _hold_off_workers(connection, request, view)
-            return write(connection, found.settings, view, intent, actor=actor, reason=reason), intent
+            why = _hide_secrets(connection, view, intent, reason)
+            return write(connection, found.settings, view, intent, actor=actor, reason=why), intent
 
     stood_at = found.position_of(run_id)
     written, intent = found.ledger.repeat(once)
@@ -223,6 +225,12 @@ def _hold_off_workers(connection: LedgerConnection, request: Request, view: RunV
             found="just being taken up by a worker",
             by="",
         )
+
+
+def _hide_secrets(connection: LedgerConnection, view: RunView, intent: Intent, reason: str) -> str:
+    """Return a reason without sensitive values: entries go on into signals, logs and other people's programs."""
+    typed = (replace(move.row, output=move.output) for move in intent.moves if isinstance(move, Settle))
+    return secrets_of(connection, view.run, view.plan, more=typed).hide(reason)
 
 
 def _checked(view: RunView, request: Request) -> Intent | Refusal:

@@ -17,6 +17,7 @@ from backout.jsontext import JsonValue
 from backout.ledger import queries, transitions
 from backout.pipelines.engine import Engine, current_engine
 from backout.pipelines.handle import RunHandle
+from backout.pipelines.secrets import read_secrets
 
 
 class Asked(TypedDict, total=False):
@@ -158,7 +159,8 @@ def assign_review(
             remedy = "`backout reviews list` shows the open ones."
             raise ActionRefused(verb="assign_review", run_id=run_id, why=why, remedy=remedy)
         expected = replace(review, assignee=from_assignee)
-        if not transitions.assign_review(connection, expected, assignee=assignee, actor=actor, reason=reason):
+        why = read_secrets(connection, review.run_id).hide(reason)
+        if not transitions.assign_review(connection, expected, assignee=assignee, actor=actor, reason=why):
             raise StateChanged(
                 verb="assign_review",
                 run_id=review.run_id,

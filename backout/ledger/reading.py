@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 from sqlalchemy import Connection, func, or_, select
 
+from backout.events import Event
 from backout.identifiers import RunId
 from backout.ledger.models import entry, review, run
 from backout.ledger.queries import list_entries, review_record, run_record
@@ -18,6 +20,16 @@ def list_last_entries(connection: Connection, run_id: RunId, *, limit: int) -> l
     first = min(connection.execute(ids).scalars(), default=1)
     # What is written between the two statements is newer than what is read here: the page shows it the next time.
     return list_entries(connection, run_id, after_id=first - 1, limit=limit)
+
+
+def list_facts(connection: Connection, run_id: RunId) -> list[tuple[int | None, Any]]:
+    """Return what attempts of a run have recorded that its rows may not have any more: position of the step, detail.
+
+    External ids, one of which may have replaced another, and answers that came too late.
+    """
+    events = (Event.EXTERNAL_ID_RECORDED.value, Event.LATE_RESULT.value)
+    found = select(entry.c.position, entry.c.detail).where(entry.c.run_id == run_id, entry.c.event.in_(events))
+    return [(row.position, row.detail) for row in connection.execute(found)]
 
 
 def count_entries(connection: Connection, run_id: RunId) -> int:

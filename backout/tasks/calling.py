@@ -15,6 +15,7 @@ from backout.ledger.records import Claim, StepRecord
 from backout.ledger.session import LedgerConnection
 from backout.pipelines.contract import CompensationContract, QuestionContract, StepContract
 from backout.pipelines.functions import TaskFunction, find_function
+from backout.pipelines.masking import declares_any
 from backout.pipelines.schema import NotDone, Schema, Unknown, Unserialisable, from_json, to_json
 from backout.states import Answer, Direction
 from backout.tasks.attempt import Attempt
@@ -35,6 +36,7 @@ from backout.tasks.outcome import (
     storable,
 )
 from backout.tasks.runtime import Runtime
+from backout.tasks.secrets import find_secrets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +71,7 @@ def call(runtime: Runtime, work: Work) -> Outcome:
         ):
             result = _call_function(runtime, work)
     except Exception as error:
-        return cut_off(error) if _is_being_terminated() else _classify(contract, claim, error)
+        return cut_off(error) if _is_being_terminated() else _classify(runtime, work, error)
     return _name_result(runtime, work, result)
 
 
@@ -163,15 +165,14 @@ def _is_being_terminated() -> bool:
     return worker_state.should_terminate is not None and worker_state.should_terminate is not False
 
 
-def _classify(
-    contract: StepContract | CompensationContract | QuestionContract, claim: Claim, error: Exception
-) -> Outcome:
+def _classify(runtime: Runtime, work: Work, error: Exception) -> Outcome:
     return classify(
         error,
-        retry=contract.retry,
-        is_idempotent=contract.idempotent,
-        failed_attempts=claim.failed_attempts,
+        retry=work.contract.retry,
+        is_idempotent=work.contract.idempotent,
+        failed_attempts=work.attempt.claim.failed_attempts,
         chance=random.random(),
+        secrets=find_secrets(runtime, work.attempt),
     )
 
 
@@ -187,7 +188,7 @@ def _name_result(runtime: Runtime, work: Work, result: Any) -> Outcome:
         case Direction.VERIFY:
             return _name_sight(work, result)
         case _:
-            return _validated(runtime, work.function.schema, result)
+            return _validated(runtime, work, work.function.schema, result)
 
 
 def _name_answer(runtime: Runtime, work: Work, result: Any) -> Outcome:
@@ -196,14 +197,15 @@ def _name_answer(runtime: Runtime, work: Work, result: Any) -> Outcome:
         case NotDone():
             return Answered(answer=Answer.NOT_DONE)
         case Unknown(why=why):
-            return Answered(answer=Answer.UNKNOWN, why=storable(str(why))[:MESSAGE_CHARACTERS] or "it gave no reason")
+            told = find_secrets(runtime, work.attempt).hide(storable(str(why)))
+            return Answered(answer=Answer.UNKNOWN, why=told[:MESSAGE_CHARACTERS] or "it gave no reason")
     step = find_function(work.attempt.contract.task)
     schema = step.schema if step is not None else work.function.schema
     if result is None and not schema.declares_output:
         # A function that forgot to return would otherwise make a charge out of nothing.
         problem = "it returned None: return the step's output, NotDone() or Unknown(why)"
-        return Failed(error=_output_error(problem, result))
-    outcome = _validated(runtime, schema, result)
+        return Failed(error=_output_error(work, problem, result))
+    outcome = _validated(runtime, work, schema, result)
     return Answered(answer=Answer.DONE, output=outcome.output) if isinstance(outcome, Succeeded) else outcome
 
 
@@ -212,7 +214,7 @@ def _name_sight(work: Work, result: Any) -> Outcome:
     if result is True:
         return Answered(answer=Answer.DONE)
     if result is not False:
-        return Failed(error=_output_error("a verify function must return True or False", result))
+        return Failed(error=_output_error(work, "a verify function must return True or False", result))
     claim, retry = work.attempt.claim, work.contract.retry
     looks = claim.failed_attempts
     facts = ErrorFacts(type="backout.NotLiveYet", message="it is not live yet", code="not_live_yet")
@@ -222,22 +224,25 @@ def _name_sight(work: Work, result: Any) -> Outcome:
     return RetryLater(error=facts, delay_seconds=retry.delay_before_retry(looks, random.random()))
 
 
-def _validated(runtime: Runtime, schema: Schema, result: Any) -> Succeeded | Failed:
+def _validated(runtime: Runtime, work: Work, schema: Schema, result: Any) -> Succeeded | Failed:
     """Check the output before it is recorded. One that cannot be stored is a failure that no retry mends."""
     try:
         output = to_json(schema.output_type, result)
     except Unserialisable as error:
-        return Failed(error=_output_error(f"the output cannot be recorded: {error}", result))
+        problem = find_secrets(runtime, work.attempt).hide(f"the output cannot be recorded: {error}")
+        return Failed(error=_output_error(work, problem, result))
     size_bytes = len(dump_json(output).encode())
     if size_bytes > runtime.settings.max_payload_bytes:
         limit = runtime.settings.max_payload_bytes
-        return Failed(error=_output_error(f"the output is {size_bytes:,} bytes, the limit is {limit:,}", result))
+        return Failed(error=_output_error(work, f"the output is {size_bytes:,} bytes, the limit is {limit:,}", result))
     return Succeeded(output=output)
 
 
-def _output_error(message: str, result: Any) -> ErrorFacts:
+def _output_error(work: Work, message: str, result: Any) -> ErrorFacts:
     try:
-        shown = storable(repr(result))[:1_000]
+        # What is wrong has none of the fields that could be masked in it.
+        is_shown = not declares_any(work.attempt.plan)
+        shown = storable(repr(result))[:1_000] if is_shown else type(result).__name__
     except Exception:
         # A defect of the result's own class must not keep the failure from being recorded.
         shown = type(result).__name__

@@ -21,6 +21,7 @@ from backout.ledger.session import KeyTaken, LedgerConnection
 from backout.pipelines.functions import find_function
 from backout.pipelines.message import KILL_GRACE_SECONDS, ReceivedMessage
 from backout.pipelines.schema import from_json
+from backout.pipelines.secrets import read_secrets
 from backout.states import Direction, StepState
 from backout.tasks.process import this_process
 from backout.tasks.runtime import Runtime
@@ -110,7 +111,18 @@ def _own_key(runtime: Runtime, task: Task[..., Any], message: ReceivedMessage) -
     )
     if stored is None:
         return _OwnKey()
-    key = function.key_function(from_json(function.schema.argument_types[0], stored))
+    try:
+        key = function.key_function(from_json(function.schema.argument_types[0], stored))
+    except Exception as error:
+        secrets = runtime.unverified_ledger.read_patiently(
+            lambda connection: read_secrets(connection, message.key.run_id), what=f"the claim of {task.name}"
+        )
+        if secrets.are_none:
+            raise
+        # Celery writes it down, with all that led to it.
+        problem = secrets.hide(f"{type(error).__name__}: {error}")
+        told = f"the idempotency_key function of {task.name} cannot be used on run {message.key.run_id}: {problem}"
+        raise ValueError(told) from None
     # After an undo the key names an effect that was taken back: the round's own key was recorded with the row.
     return _OwnKey(key=key if message.key.round == 1 else None, exclusive=f"{task.name}:{key}")
 

@@ -19,6 +19,7 @@ from backout.errors import (
 from backout.jsontext import JsonValue
 from backout.pipelines.contract import RetryRule
 from backout.pipelines.definition import class_name
+from backout.pipelines.masking import NO_SECRETS, Secrets
 from backout.states import Answer, ReviewReason
 
 MESSAGE_CHARACTERS: Final = 2_000
@@ -44,14 +45,15 @@ class ErrorFacts:
     traceback: str = ""
 
     @classmethod
-    def of(cls, error: BaseException) -> ErrorFacts:
-        """Return the facts of an exception."""
+    def of(cls, error: BaseException, secrets: Secrets = NO_SECRETS) -> ErrorFacts:
+        """Return the facts of an exception, without what nobody may see: they go into logs, events and pages."""
         lines = "".join(traceback.format_exception(error))
+        # Hidden before it is cut: of half a value nobody could tell what it is.
         return cls(
             type=class_name(type(error)),
-            message=(storable(_words_of(error)) or type(error).__name__)[:MESSAGE_CHARACTERS],
+            message=(secrets.hide(storable(_words_of(error))) or type(error).__name__)[:MESSAGE_CHARACTERS],
             code=error.code if isinstance(error, BackoutError) else "",
-            traceback=storable(lines)[-TRACEBACK_CHARACTERS:],
+            traceback=secrets.hide(storable(lines))[-TRACEBACK_CHARACTERS:],
         )
 
     def as_json(self) -> dict[str, str]:
@@ -148,6 +150,7 @@ def classify(
     is_idempotent: bool,
     failed_attempts: int,
     chance: float,
+    secrets: Secrets = NO_SECRETS,
 ) -> Outcome:
     """Return what an exception of the user's function means.
 
@@ -157,8 +160,9 @@ def classify(
         is_idempotent: another attempt under the same key has no second effect.
         failed_attempts: attempts that failed, this one included; attempts that were lost do not count.
         chance: 0 to 1, places the delay inside the jitter.
+        secrets: of the run.
     """
-    facts = ErrorFacts.of(error)
+    facts = ErrorFacts.of(error, secrets)
     is_time_up = isinstance(error, StepTimedOut) or SOFT_LIMIT in _names(type(error))
     match error:
         case SkipStep():
