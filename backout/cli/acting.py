@@ -25,6 +25,7 @@ from backout.errors import ActionRefused, StateChanged
 from backout.identifiers import RunId
 from backout.states import SETTLED_RUN_STATES
 from backout.views.look import Look, look_at
+from backout.views.masking import mask_done
 from backout.views.picture import resolve_run
 from backout.views.shapes import shape
 from backout.views.words import say_setting
@@ -146,7 +147,7 @@ def carry_out(ctx: click.Context, found: FoundEngine, run_id: RunId, request: Re
     left = f" The run is paused now; `{say_start(ctx)} runs resume {run_id}` lets it go on." if has_waited else ""
     try:
         version = _agree(ctx, console, look, request, how)
-        done = act(run_id, request, actor=how.actor, reason=reason, expecting=version, engine=found.engine)
+        acted = act(run_id, request, actor=how.actor, reason=reason, expecting=version, engine=found.engine)
     except ActionRefused as error:
         raise ActionRefused(
             verb=error.verb, run_id=error.run_id, why=error.why, remedy=f"{error.remedy}{left}"
@@ -158,7 +159,8 @@ def carry_out(ctx: click.Context, found: FoundEngine, run_id: RunId, request: Re
     except click.Abort:
         click.echo(f"Nothing was done.{left}", err=True)
         ctx.exit(Exit.PROBLEM)
-    _report(ctx, console, found, done, reason, how)
+    done = mask_done(acted, look.view.plan, look.secrets)
+    _report(ctx, console, found, done, look.secrets.hide(reason), how)
 
 
 def find_reason(how: How) -> str:

@@ -18,6 +18,7 @@ from backout.cli.output import json_option, make_console, write_json
 from backout.cli.render.rehearsal import draw_head, draw_problems, draw_rehearsal, draw_verdict
 from backout.jsontext import JsonValue
 from backout.pipelines.definition import PipelineDefinition
+from backout.pipelines.masking import Secrets
 from backout.pipelines.registry import find_pipeline
 from backout.testing.rehearsal.cases import Rehearsal, RehearsedCase
 from backout.testing.rehearsal.inputs import check_input, make_input, typed_input
@@ -116,7 +117,7 @@ def _shape(found: Rehearsal, stored: JsonValue, *, real: bool) -> dict[str, Any]
     return {
         "ok": not found.problems,
         "pipeline": found.pipeline,
-        "input": stored,
+        "input": Secrets(find_pipeline(found.pipeline).plan, stored).cover_input(stored),
         "calls_real_functions": real,
         "cases": [_shape_case(case) for case in found.cases],
     }

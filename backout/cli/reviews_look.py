@@ -22,6 +22,7 @@ from backout.ledger import queries
 from backout.ledger.records import ReviewRecord, RunRecord
 from backout.ledger.session import Ledger, LedgerConnection
 from backout.views.look import Look, look_at
+from backout.views.masking import Masking
 from backout.views.picture import RunPicture, read_picture
 from backout.views.reviews import is_overdue, say_asked
 from backout.views.shapes import shape
@@ -70,7 +71,9 @@ def list_command(
         shown = found[:limit]
         runs = [queries.find_run(connection, run_id) for run_id in dict.fromkeys(one.run_id for one in shown)]
         known = {run.id: run for run in runs if run is not None}
-        return Listed(reviews=shown, runs=known, more=len(found) - len(shown), now=now)
+        return Listed(
+            reviews=Masking().mask_reviews(connection, shown), runs=known, more=len(found) - len(shown), now=now
+        )
 
     with open_ledger(ctx) as ledger:
         listed = ledger.read(read)
@@ -102,6 +105,7 @@ def show_command(ctx: click.Context, review_id: int, utc: bool, as_json: bool) -
     with open_engine(ctx) as found:
         review = read_review(found.ledger, review_id)
         picture = read_picture(found.ledger, review.run_id)
+        review = picture.masked(review)
         requests = [resolving(review_id, decision) for decision in ReviewDecision if review.decision is None]
         looks = [(request, look_at(found.engine, review.run_id, request)) for request in requests]
     if as_json:

@@ -11,6 +11,7 @@ from backout.cli.render.entries import write_entry
 from backout.events import read_lifecycle
 from backout.ledger.following import FollowedEntry
 from backout.pipelines.follow import Follower
+from backout.views.masking import Masking
 from backout.views.shapes import shape
 from backout.views.words import clean
 
@@ -37,8 +38,9 @@ def follow_all(
     follower = None
     try:
         with open_ledger(ctx) as ledger:
-            follower = Follower(ledger, after_id=after_id, pipeline=pipeline)
-            while (found := follower.take(timeout_seconds=timeout_seconds)) is not None:
+            follower, masking = Follower(ledger, after_id=after_id, pipeline=pipeline), Masking()
+            while (taken := follower.take(timeout_seconds=timeout_seconds)) is not None:
+                found = masking.mask_followed(ledger, taken)
                 if as_json:
                     write_json_line(shape_followed(found, cursor=follower.cursor))
                 else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from backout.compensations.actions import Preview, load_view, preview
 from backout.compensations.intents import decide
@@ -12,9 +12,12 @@ from backout.compensations.next_actions import NextAction, list_next_actions
 from backout.compensations.plan import plan_rollback
 from backout.compensations.requests import Request, ReviewDecision, RunView, TaskKind, Verb
 from backout.identifiers import RunId
-from backout.ledger.session import Ledger
+from backout.ledger.session import Ledger, LedgerConnection
 from backout.pipelines.engine import Engine
+from backout.pipelines.masking import NO_SECRETS, Secrets
+from backout.pipelines.secrets import secrets_of
 from backout.states import Direction, StepState
+from backout.views.masking import mask_preview, mask_view
 
 _JUDGED = (Verb.RETRY_STEP, Verb.RESUME)
 
@@ -23,13 +26,17 @@ _JUDGED = (Verb.RETRY_STEP, Verb.RESUME)
 class Look:
     """A run as it is, and what a request would do to it.
 
+    Nothing in it has the values of sensitive fields.
+
     Attributes:
         warning: why it is not certain to be safe; empty when it is.
+        secrets: what must not be shown of the run, also when it has been done.
     """
 
     view: RunView
     preview: Preview
     warning: str
+    secrets: Secrets = field(default=NO_SECRETS, repr=False)
 
     @property
     def is_possible(self) -> bool:
@@ -48,18 +55,24 @@ def look_at(engine: Engine, run_id: RunId, request: Request) -> Look:
     Raises:
         UnknownRun: the ledger has no such run.
     """
-    view = read_view(engine.ledger, run_id)
-    seen = preview(run_id, request, engine=engine)
-    return Look(view=view, preview=seen, warning=_warn(view, seen, request))
+    view, secrets = engine.ledger.read(lambda connection: _read(connection, run_id))
+    seen = mask_preview(preview(run_id, request, engine=engine), view.plan, secrets)
+    return Look(view=view, preview=seen, warning=_warn(view, seen, request), secrets=secrets)
 
 
 def read_view(ledger: Ledger, run_id: RunId) -> RunView:
-    """Read a run as a person sees it when they decide.
+    """Read a run as a person sees it when they decide, without the values of sensitive fields.
 
     Raises:
         UnknownRun: the ledger has no such run.
     """
-    return ledger.read(lambda connection: load_view(connection, run_id))
+    return ledger.read(lambda connection: _read(connection, run_id))[0]
+
+
+def _read(connection: LedgerConnection, run_id: RunId) -> tuple[RunView, Secrets]:
+    view = load_view(connection, run_id)
+    secrets = secrets_of(connection, view.run, view.plan)
+    return mask_view(view, secrets), secrets
 
 
 def list_actions(view: RunView) -> Sequence[NextAction]:

@@ -16,7 +16,9 @@ from backout.ledger.records import EntryRecord, ReviewRecord, RunRecord, StepRec
 from backout.ledger.session import Ledger, LedgerConnection
 from backout.pipelines.contract import Plan, StepContract
 from backout.pipelines.customer import customer_message, read_plan
+from backout.pipelines.secrets import secrets_of
 from backout.states import Direction
+from backout.views.masking import mask_entry, mask_review, mask_run, mask_step
 
 MOST_COUNTED: Final = 1_000
 """How many runs with the same beginning are counted for the message."""
@@ -24,7 +26,7 @@ MOST_COUNTED: Final = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPicture:
-    """One run as the ledger shows it.
+    """One run as the ledger shows it, without the values of sensitive fields.
 
     Attributes:
         plan: as recorded with the run; `None` when it is of a format that this release does not know.
@@ -69,6 +71,10 @@ class RunPicture:
         """What a customer may be told about the run now."""
         return customer_message(self.plan, self.run.state, self.run.operator_state)
 
+    def masked(self, review: ReviewRecord) -> ReviewRecord:
+        """Return a review of the run, that was read without it, as it may be shown."""
+        return next((known for known in self.reviews if known.id == review.id), review)
+
     def open_review(self) -> ReviewRecord | None:
         """Return the newest question that nobody has answered; `None` when there is none."""
         return next((review for review in reversed(self.reviews) if review.decision is None), None)
@@ -100,12 +106,13 @@ def _read(connection: LedgerConnection, run_id: RunId, last_entries: int | None)
     plan = read_plan(queries.load_plan(connection, run_id))
     steps = queries.list_steps(connection, run_id)
     entries, older = _read_entries(connection, run_id, last_entries)
+    secrets = secrets_of(connection, run, plan)
     return RunPicture(
-        run=run,
+        run=mask_run(run, secrets),
         plan=plan,
-        steps=steps,
-        entries=entries,
-        reviews=queries.list_reviews(connection, run_id),
+        steps=[mask_step(row, secrets) for row in steps],
+        entries=[mask_entry(entry, secrets) for entry in entries],
+        reviews=[mask_review(review, secrets) for review in queries.list_reviews(connection, run_id)],
         now=queries.read_clock(connection),
         older_entries=older,
     )

@@ -10,6 +10,7 @@ from backout.ledger import queries
 from backout.ledger.records import RunRecord
 from backout.ledger.session import Ledger, LedgerConnection
 from backout.states import RunState
+from backout.views.masking import Masking
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,7 @@ class RunPage:
 
 
 def read_runs(ledger: Ledger, wanted: RunFilter) -> RunPage:
-    """Return a page of runs; one more than asked for is read to know whether there is another page."""
+    """Return a page of runs, masked; one more than asked for is read to know whether there is another page."""
 
     def read(connection: LedgerConnection) -> RunPage:
         runs = queries.list_runs(
@@ -55,7 +56,7 @@ def read_runs(ledger: Ledger, wanted: RunFilter) -> RunPage:
             limit=wanted.limit + 1,
         )
         return RunPage(
-            runs=runs[: wanted.limit],
+            runs=Masking().mask_runs(connection, runs[: wanted.limit]),
             counts=queries.count_by_state(connection, wanted.pipeline),
             has_older=len(runs) > wanted.limit,
             now=queries.read_clock(connection),

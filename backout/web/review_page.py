@@ -126,6 +126,7 @@ def show_review(
     picture = find_picture(engine, review.run_id) if review is not None else None
     if review is None or picture is None:
         return show_missing(f"There is no review {review_id}", "The list of reviews shows those that are open.")
+    review = picture.masked(review)
     body = _draw_parts(engine, picture, review, places=places, viewer=viewer)
     return make_page(f"Review {review.id}: {say_asked(review)}", notices, *body, status=status)
 

@@ -89,6 +89,7 @@ class RecordedRun:
     plan: Plan = ORDER_PLAN
     subject: str | None = "customer-17"
     source_event: str | None = None
+    input: Any = field(default_factory=lambda: {"id": "order-1", "amount_cents": 4200})
     id: RunId = field(default_factory=new_run_id)
 
     def __post_init__(self) -> None:
@@ -102,7 +103,7 @@ class RecordedRun:
             source_event_id=self.source_event,
             subject_id=self.subject,
             operator_state=first.pending,
-            input={"id": "order-1", "amount_cents": 4200},
+            input=self.input,
             first_step=first.name,
             idempotency_key=f"{self.id}:{first.name}",
             task_id=TaskId(self.id),

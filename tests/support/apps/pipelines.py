@@ -280,6 +280,10 @@ IRREVERSIBLE = pipeline("irreversible", [goods, letter, parcel])
 NOTED = pipeline("noted", [goods, note])
 """Its last step stays when it is rolled back."""
 
+money_private = make_step("money_private", idempotent=True, undo=UNDO, sensitive=("money_private", "step"))
+PRIVATE = Pipeline("private", [goods, money_private], sensitive=("customer",))
+"""Nobody may see whom it is about, nor the payment's id."""
+
 PARKING = pipeline("parking", [goods, make_step("money_park", undo=UNDO, on_failure="park")])
 CONTINUING = pipeline("continuing", [goods, make_step("money_continue", undo=UNDO, on_failure="continue"), parcel])
 REVIEWING = pipeline("reviewing", [goods, make_step("money_review", undo=UNDO, on_failure="review")])
