@@ -126,7 +126,7 @@ def _choose(ledger: Ledger, wanted: Wanted) -> tuple[list[Any], bool]:
             connection,
             pipeline=wanted.pipeline,
             states=[RunState(state) for state in wanted.states] or OPEN_STATES,
-            since=resolve_since(wanted.since, queries.read_clock(connection)),
+            changed_since=resolve_since(wanted.since, queries.read_clock(connection)),
             limit=wanted.limit + 1,
         )
         return [run.id for run in runs]

@@ -26,7 +26,7 @@ from backout.views.shapes import shape
     type=click.Choice([state.value for state in RunState]),
     help="Only runs in this state; may be repeated.",
 )
-@click.option("--search", metavar="TEXT", help="Only where the id, the source event or the subject is TEXT.")
+@click.option("--search", metavar="TEXT", help="Only where the id, source event, subject or an external id is TEXT.")
 @click.option("--needs-person", is_flag=True, help="Only where a person must decide.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=25, show_default=True, help="The most to show.")
 @click.option("--before", metavar="RUN", shell_complete=complete_runs, help="Only runs older than this one.")

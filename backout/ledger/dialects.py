@@ -15,12 +15,15 @@ from typing import Any, Final, cast
 
 from sqlalchemy import (
     BindParameter,
+    Boolean,
     Column,
     Connection,
     Engine,
     Select,
+    String,
     Table,
     event,
+    literal,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
@@ -124,11 +127,47 @@ def _merge_mysql(element: merge, compiler: SQLCompiler, **keywords: Any) -> str:
     return f"JSON_MERGE_PATCH({old}, {added})"
 
 
+class has_value(FunctionElement[bool]):
+    """Whether a JSON mapping has this text as one of its values, whatever the key."""
+
+    type = Boolean()
+    inherit_cache = True
+    name = "backout_has_value"
+
+
+def holds_value(column: Column[Any], text: str) -> ColumnElement[bool]:
+    """Return whether a JSON mapping has a text as one of its values: on an index where a dialect can."""
+    return cast("ColumnElement[bool]", has_value(column, literal(text, String())))
+
+
+@compiles(has_value, "postgresql")
+def _has_value_postgresql(element: has_value, compiler: SQLCompiler, **keywords: Any) -> str:
+    # As the index says it: another way of saying the same would read all rows.
+    column, wanted = (compiler.process(clause, **keywords) for clause in element.clauses)
+    return (
+        f"({column} <> '{{}}'::jsonb AND "
+        f"jsonb_path_query_array({column}, '$.*') @> jsonb_build_array(CAST({wanted} AS TEXT)))"
+    )
+
+
+@compiles(has_value, "sqlite")
+def _has_value_sqlite(element: has_value, compiler: SQLCompiler, **keywords: Any) -> str:
+    column, wanted = (compiler.process(clause, **keywords) for clause in element.clauses)
+    return f"EXISTS (SELECT 1 FROM json_each({column}) AS held WHERE held.value = {wanted})"
+
+
+@compiles(has_value, "mysql", "mariadb")
+def _has_value_mysql(element: has_value, compiler: SQLCompiler, **keywords: Any) -> str:
+    column, wanted = (compiler.process(clause, **keywords) for clause in element.clauses)
+    return f"COALESCE(JSON_CONTAINS(JSON_EXTRACT({column}, '$.*'), JSON_QUOTE({wanted})), 0) = 1"
+
+
 class PostgreSQL:
     """One statement for a change."""
 
     commits_each_statement: Final = True
     has_transactional_ddl: Final = True
+    indexes_json_values: Final = True
     name: Final = "postgresql"
     driver: Final = "psycopg"
     # Nearly all that a worker does is one statement, so transactions ask for what differs: psycopg switches without a
@@ -194,6 +233,7 @@ class SQLite:
 
     commits_each_statement: Final = False
     has_transactional_ddl: Final = True
+    indexes_json_values: Final = False
     name: Final = "sqlite"
     driver: Final = "pysqlite"
     engine_options: Final[Mapping[str, Any]] = {}

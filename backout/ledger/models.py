@@ -24,6 +24,7 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    func,
     text,
 )
 from sqlalchemy.dialects.mysql import DATETIME as MYSQL_DATETIME
@@ -66,6 +67,9 @@ STORED: Final[dict[str, Any]] = {
 """How MySQL stores a table, whatever the server's default: "A", "a" and "a " differ, as on every other database."""
 
 FORGIVEN: Final = "failed attempts that do not count against the retries: a person asked for more"
+
+EXTERNAL_IDS_INDEX: Final = "ix_backout_run_external_ids"
+"""On databases whose dialect `indexes_json_values`."""
 
 metadata = MetaData(naming_convention=NAMING)
 
@@ -186,9 +190,19 @@ run = Table(
     _one_of("state", _reachable("run"), "state"),
     _one_of("rollback_outcome", RollbackOutcome, "rollback_outcome"),
     _iff(FINAL_RUN_STATES, "finished_at", "final_is_finished"),
-    Index("uq_backout_run_source_event", "pipeline", "source_event_id", unique=True),
+    # The event first: people search for it without knowing the pipeline.
+    Index("uq_backout_run_event", "source_event_id", "pipeline", unique=True),
     Index("ix_backout_run_state", "state", "id"),
-    Index("ix_backout_run_subject", "subject_id"),
+    Index("ix_backout_run_pipeline", "pipeline", "state", "id"),
+    Index("ix_backout_run_subject", "subject_id", "id"),
+    Index(
+        "ix_backout_run_person",
+        "requires_human_review",
+        "id",
+        postgresql_where=text("requires_human_review"),
+        sqlite_where=text("requires_human_review = 1"),
+    ),
+    # Not `updated_at`: each attempt changes it, and PostgreSQL would then write into every index each time.
     Index(
         "ix_backout_run_deadline",
         "deadline_at",
@@ -286,5 +300,21 @@ review = Table(
     _one_of("reason", ReviewReason, "reason"),
     CheckConstraint("(decision IS NULL) = (decided_at IS NULL)", name="decided"),
     Index("ix_backout_review_run", "run_id"),
+    Index(
+        "ix_backout_review_open",
+        "decision",
+        "id",
+        postgresql_where=text("decision IS NULL"),
+        sqlite_where=text("decision IS NULL"),
+    ),
     **STORED,
 )
+
+# The values of external ids, whatever their names; other databases have no index for that.
+Index(
+    EXTERNAL_IDS_INDEX,
+    func.jsonb_path_query_array(run.c.external_ids, text("'$.*'")).label("values"),
+    postgresql_using="gin",
+    postgresql_ops={"values": "jsonb_path_ops"},
+    postgresql_where=text("external_ids <> '{}'::jsonb"),
+).ddl_if(dialect="postgresql")

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Column, Connection, Row, Select, case, func, literal, literal_column, or_, select
+from sqlalchemy import Column, Connection, Row, Select, case, func, literal, literal_column, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from backout.events import Event
@@ -16,6 +16,7 @@ from backout.identifiers import ClaimToken, RunId, TaskId, run_ids_from
 from backout.jsontext import JsonValue
 from backout.ledger.cursors import RecordingConnection
 from backout.ledger.dialects import as_committed, now
+from backout.ledger.lists import Narrowed, count_each_state, newest_ids
 from backout.ledger.models import entry, review, run, step
 from backout.ledger.records import (
     Claim,
@@ -118,38 +119,38 @@ def list_runs(
     states: Sequence[RunState] = (),
     text: str | None = None,
     needs_person: bool = False,
-    since: datetime | None = None,
+    enqueued_since: datetime | None = None,
+    changed_since: datetime | None = None,
     before: RunId | None = None,
     limit: int = 50,
 ) -> list[RunRecord]:
     """Return runs, newest first.
 
+    Each way of narrowing has an index, with two exceptions: `changed_since` reads what the others let through, newest
+    first, until there is enough; and outside PostgreSQL external ids are looked for among the newest 50,000 runs.
+
     Args:
         connection: any.
         pipeline: only of this pipeline.
         states: only in one of these states; empty: in any.
-        text: only where the run id, the source event or the subject is this text.
+        text: only where the run id, the source event, the subject or one of the external ids is this text.
         needs_person: only where a person must decide.
-        since: only where something has changed at this instant or later, aware UTC.
+        enqueued_since: only what was enqueued at this instant or later, aware UTC, as their ids say it.
+        changed_since: only where something has changed at this instant or later, aware UTC.
         before: only older than this run; the last id of one page leads to the next.
         limit: the most to return.
     """
-    statement = _RUNS.order_by(run.c.id.desc()).limit(limit)
-    if pipeline is not None:
-        statement = statement.where(run.c.pipeline == pipeline)
-    if states:
-        statement = statement.where(run.c.state.in_([state.value for state in states]))
-    if text is not None:
-        matches = [run.c.source_event_id == text, run.c.subject_id == text]
-        if text in (found := find_run_ids(connection, text)):
-            matches.append(run.c.id == found[0])
-        statement = statement.where(or_(*matches))
-    if needs_person:
-        statement = statement.where(run.c.requires_human_review)
-    if since is not None:
-        statement = statement.where(run.c.updated_at >= since)
-    if before is not None:
-        statement = statement.where(run.c.id < before)
+    wanted = Narrowed(
+        pipeline=pipeline,
+        states=states,
+        text=text,
+        needs_person=needs_person,
+        enqueued_since=enqueued_since,
+        changed_since=changed_since,
+        before=before,
+    )
+    newest = newest_ids(connection, wanted, limit=limit).subquery()
+    statement = _RUNS.join(newest, newest.c.id == run.c.id).order_by(run.c.id.desc())
     return [run_record(row) for row in connection.execute(statement)]
 
 
@@ -276,11 +277,22 @@ def is_rollback_open(connection: Connection, run_id: RunId) -> bool:
     return last is not None and last != Event.ROLLBACK_FINISHED.value
 
 
-def count_by_state(connection: Connection, pipeline: str | None = None) -> dict[RunState, int]:
-    """Return how many runs are in each state that has any."""
+def count_by_state(
+    connection: Connection, pipeline: str | None = None, *, at_most: int | None = None
+) -> dict[RunState, int]:
+    """Return how many runs are in each state that has any.
+
+    Args:
+        connection: any.
+        pipeline: only of this pipeline.
+        at_most: count no further in any state, and say one more where there are more; `None`: count all, which takes
+            200 ms for a million runs.
+    """
     statement = select(run.c.state, func.count().label("runs")).group_by(run.c.state)
     if pipeline is not None:
         statement = statement.where(run.c.pipeline == pipeline)
+    if at_most is not None:
+        statement = count_each_state(pipeline, at_most=at_most)
     return {RunState(row.state): row.runs for row in connection.execute(statement)}
 
 

@@ -23,26 +23,40 @@ class RunFilter:
     needs_person: bool
     before: RunId | None
     limit: int
-    since: datetime | None = None
+    enqueued_since: datetime | None = None
 
     @property
     def is_narrow(self) -> bool:
         """True when it leaves runs out by what they are."""
-        return bool(self.pipeline or self.states or self.text or self.needs_person or self.since or self.before)
+        return bool(
+            self.pipeline or self.states or self.text or self.needs_person or self.enqueued_since or self.before
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPage:
-    """One page of runs, and what there is in all."""
+    """One page of runs, and what there is in all.
+
+    Attributes:
+        counts: of all runs, or of the pipeline's.
+        counted_to: no state was counted further: one more means that there are more. `None`: all were counted.
+    """
 
     runs: list[RunRecord]
     counts: dict[RunState, int]
+    counted_to: int | None
     has_older: bool
     now: datetime
 
 
-def read_runs(ledger: Ledger, wanted: RunFilter) -> RunPage:
-    """Return a page of runs, masked; one more than asked for is read to know whether there is another page."""
+def read_runs(ledger: Ledger, wanted: RunFilter, *, count_to: int | None = None) -> RunPage:
+    """Return a page of runs, masked; one more than asked for is read to know whether there is another page.
+
+    Args:
+        ledger: to read.
+        wanted: which runs.
+        count_to: count no further in any state; `None`: count all.
+    """
 
     def read(connection: LedgerConnection) -> RunPage:
         runs = queries.list_runs(
@@ -51,13 +65,14 @@ def read_runs(ledger: Ledger, wanted: RunFilter) -> RunPage:
             states=wanted.states,
             text=wanted.text,
             needs_person=wanted.needs_person,
-            since=wanted.since,
+            enqueued_since=wanted.enqueued_since,
             before=wanted.before,
             limit=wanted.limit + 1,
         )
         return RunPage(
             runs=Masking().mask_runs(connection, runs[: wanted.limit]),
-            counts=queries.count_by_state(connection, wanted.pipeline),
+            counts=queries.count_by_state(connection, wanted.pipeline, at_most=count_to),
+            counted_to=count_to,
             has_older=len(runs) > wanted.limit,
             now=queries.read_clock(connection),
         )

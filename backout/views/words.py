@@ -40,6 +40,11 @@ def say_count(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
+def say_up_to(count: int, most: int | None) -> str:
+    """Return a number that was not counted further than to one after `most`: `312`, `10,000+`."""
+    return f"{count:,}" if most is None or count <= most else f"{most:,}+"
+
+
 def say_was(count: int, deed: str, noun: str | None = None) -> str:
     """Return a count with what happened to it: `1 step was undone`, `2 were kept`."""
     subject = say_count(count, noun) if noun else f"{count:,}"

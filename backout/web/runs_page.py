@@ -16,13 +16,15 @@ from backout.states import RunState
 from backout.views.clock import Clock
 from backout.views.marks import RUN_MARKS
 from backout.views.runs import RunFilter, RunPage, read_runs
-from backout.views.words import say_count, say_seconds, shorten_ids
+from backout.views.words import say_count, say_seconds, say_up_to, shorten_ids
 from backout.web.fields import draw_get_form, draw_options, is_storable
 from backout.web.host import Page, Permission, Places, Viewer
 from backout.web.html import Child, Html, break_name, element
 from backout.web.pieces import NOTHING, draw_age, draw_mark, draw_table, make_page, notice, refuse_view
 
 RUNS_OF_A_PAGE: Final = 50
+COUNTED_TO: Final = 10_000
+"""Runs of a state are counted so far, and then said to be more: to count a million takes longer than to list them."""
 TITLE: Final = "Runs"
 _HEADINGS: Final = ("Run", "Pipeline", "State", "Operator state", "Subject", "Enqueued", "Took")
 _KEPT: Final = ("pipeline", "state", "needs_person", "text", "since")
@@ -42,15 +44,15 @@ def draw_runs(engine: Engine, query: Mapping[str, str], *, places: Places, viewe
 
     Args:
         engine: whose ledger it is.
-        query: `pipeline`; `state`; `needs_person` (`1`); `text`, which is the id, the source event or the subject;
-            `since`, a date: what has changed on it or later, in UTC; `before`, a run: only older ones.
+        query: `pipeline`; `state`; `needs_person` (`1`); `text`, which is the id, the source event, the subject or an
+            external id; `since`, a date: what was enqueued on it or later, in UTC; `before`, a run: only older ones.
         places: how the host addresses pages.
         viewer: who looks.
     """
     if not viewer.may(Permission.VIEW):
         return refuse_view()
     asked = _read_query(query)
-    found = read_runs(engine.ledger, asked.wanted)
+    found = read_runs(engine.ledger, asked.wanted, count_to=COUNTED_TO)
     problems = [notice("The list is not narrowed as you asked", *asked.problems)] if asked.problems else []
     return make_page(
         TITLE,
@@ -88,7 +90,7 @@ def _read_query(query: Mapping[str, str]) -> _Asked:
         needs_person=given.get("needs_person") == "1",
         before=before,
         limit=RUNS_OF_A_PAGE,
-        since=since,
+        enqueued_since=since,
     )
     return _Asked(wanted, {name: given[name] for name in _KEPT if name in given}, problems)
 
@@ -96,7 +98,7 @@ def _read_query(query: Mapping[str, str]) -> _Asked:
 def _draw_counts(found: RunPage, asked: _Asked, places: Places) -> Html:
     others = {name: value for name, value in asked.query.items() if name != "state"}
     chosen = asked.wanted.states[0] if asked.wanted.states else None
-    total = say_count(sum(found.counts.values()), "run")
+    total = _say_total(found)
     whose = f"All runs of {asked.wanted.pipeline} by state" if asked.wanted.pipeline else "All runs by state"
     links = [_draw_count(total, places.runs(others), is_chosen=chosen is None)]
     for state, mark in RUN_MARKS.items():
@@ -104,8 +106,16 @@ def _draw_counts(found: RunPage, asked: _Asked, places: Places) -> Html:
         if count or state is chosen:
             words = [element("span", mark.sign, class_=f"sign tone-{mark.tone.value}", aria_hidden="true")]
             url = places.runs({**others, "state": state.value})
-            links.append(_draw_count([*words, f" {count:,} {mark.word}"], url, is_chosen=state is chosen))
+            told = f" {say_up_to(count, found.counted_to)} {mark.word}"
+            links.append(_draw_count([*words, told], url, is_chosen=state is chosen))
     return element("nav", element("ul", links, class_="counts"), aria_label=whose)
+
+
+def _say_total(found: RunPage) -> str:
+    total, most = sum(found.counts.values()), found.counted_to
+    if most is not None and any(count > most for count in found.counts.values()):
+        return f"{most:,}+ runs"
+    return say_count(total, "run")
 
 
 def _draw_count(words: Child, url: str, *, is_chosen: bool) -> Html:
@@ -129,12 +139,12 @@ def _draw_filters(asked: _Asked, places: Places) -> Html:
             element("select", draw_options(states, chosen=given.get("state", "")), id="b-state", name="state"),
         ),
         _draw_field(
-            "Run, source event or subject",
+            "Run, source event, subject or external id",
             "text",
             element("input", type="search", id="b-text", name="text", value=given.get("text", "")),
         ),
         _draw_field(
-            "Changed since",
+            "Enqueued since",
             "since",
             element("input", type="date", id="b-since", name="since", value=given.get("since", "")),
         ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -118,6 +118,7 @@ class TestListRuns:
                     pipeline="newsletter" if number % 2 else "fulfil_order",
                     source_event_id=f"form-{number}",
                     subject_id=f"customer-{number % 3}",
+                    external_ids={"charge": f'ch "{number}" ü', "parcel": "p-1" if number else "form-3"},
                 )
                 for number, state in enumerate(states)
             ]
@@ -131,9 +132,16 @@ class TestListRuns:
             ({"pipeline": "nothing"}, []),
             ({"states": [RunState.RUNNING]}, [2, 4]),
             ({"states": [RunState.RUNNING, RunState.FAILED]}, [1, 2, 4]),
-            ({"text": "form-3"}, [1]),
+            ({"text": "form-3"}, [1, 4]),
             ({"text": "customer-1"}, [0, 3]),
             ({"text": "01900000-0000-7000-8000-000000000002"}, [2]),
+            ({"text": 'ch "2" ü'}, [2]),
+            ({"text": "p-1"}, [0, 1, 2, 3]),
+            ({"text": "p-1", "limit": 2}, [0, 1]),
+            ({"text": "p-1", "before": "01900000-0000-7000-8000-000000000002"}, [3]),
+            ({"text": "p-1", "pipeline": "newsletter", "states": [RunState.FAILED]}, [1]),
+            ({"text": "P-1"}, []),
+            ({"text": "charge"}, []),
             ({"text": "form"}, []),
             ({"text": "no uuid; '"}, []),
             ({"needs_person": True}, [0]),
@@ -154,12 +162,23 @@ class TestListRuns:
         newest = max(record.updated_at for record in runs)
 
         def since(instant: datetime) -> list[RunId]:
-            found = ledger.read(lambda connection: queries.list_runs(connection, since=instant))
+            found = ledger.read(lambda connection: queries.list_runs(connection, changed_since=instant))
             return [record.id for record in found]
 
         assert since(min(record.updated_at for record in runs)) == run_ids
         assert since(newest) == [record.id for record in runs if record.updated_at == newest]
         assert since(newest + timedelta(microseconds=1)) == []
+
+    def test_what_was_enqueued_since_an_instant_is_found(self, ledger: Ledger, run_ids: list[RunId]) -> None:
+        """By the time in the id; the instant itself is included."""
+        enqueued_at = datetime.fromtimestamp(0x019000000000 / 1000, UTC)
+
+        def since(instant: datetime) -> list[RunId]:
+            found = ledger.read(lambda connection: queries.list_runs(connection, enqueued_since=instant))
+            return [record.id for record in found]
+
+        assert since(enqueued_at) == run_ids
+        assert since(enqueued_at + timedelta(milliseconds=1)) == []
 
     def test_pages_follow_each_other_without_gap_or_repetition(self, ledger: Ledger, run_ids: list[RunId]) -> None:
         """The last id of one page leads to the next, also when newer runs have come meanwhile."""
@@ -177,6 +196,11 @@ class TestListRuns:
             RunState.FAILED: 1,
             RunState.IN_REVIEW: 1,
         }
+
+    def test_they_are_counted_up_to_a_bound(self, ledger: Ledger, run_ids: list[RunId]) -> None:
+        """One more than the bound says that there are more."""
+        counts = ledger.read(lambda connection: queries.count_by_state(connection, "fulfil_order", at_most=1))
+        assert counts == {RunState.RUNNING: 2, RunState.IN_REVIEW: 1}
 
     def test_they_are_counted_for_one_pipeline(self, ledger: Ledger, run_ids: list[RunId]) -> None:
         """The same, of one pipeline."""
