@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.db.models import Lookup
 from django.utils import timezone
 
 from backout.jsontext import load_json
@@ -69,6 +70,25 @@ class DocumentField(models.Field):
     def from_db_value(self, value: Any, _expression: Any, _connection: Any) -> Any:
         """Return what the JSON says."""
         return load_json(value) if isinstance(value, str | bytes) else value
+
+
+@DocumentField.register_lookup
+class HasValue(Lookup):
+    """`external_ids__has_value=text`: one of the mapping's values is this text, as `dialects.holds_value` asks."""
+
+    lookup_name = "has_value"
+    prepare_rhs = False
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        """Return the condition in the words of the database; on PostgreSQL in those of the ledger's index."""
+        column, column_parameters = self.process_lhs(compiler, connection)
+        written = {
+            "postgresql": f"({column} <> '{{}}'::jsonb AND "
+            f"jsonb_path_query_array({column}, '$.*') @> jsonb_build_array(CAST(%s AS TEXT)))",
+            "sqlite": f"EXISTS (SELECT 1 FROM json_each({column}) AS held WHERE held.value = %s)",
+            "mysql": f"COALESCE(JSON_CONTAINS(JSON_EXTRACT({column}, '$.*'), JSON_QUOTE(%s)), 0) = 1",
+        }[connection.vendor]
+        return written, [*column_parameters, self.rhs]
 
 
 class InstantField(models.Field):
