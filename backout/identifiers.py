@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NewType
 
 RunId = NewType("RunId", str)
@@ -38,6 +38,11 @@ def first_run_id_at(instant: datetime) -> RunId:
     """
     milliseconds = max(int(instant.timestamp() * 1000), 0)
     return RunId(str(uuid.UUID(int=(milliseconds & 0xFFFF_FFFF_FFFF) << 80)))
+
+
+def enqueued_at(run_id: RunId) -> datetime:
+    """Return when a run was enqueued, aware UTC, in milliseconds: as exact as the clock of whoever did."""
+    return datetime.fromtimestamp((uuid.UUID(run_id).int >> 80) / 1000, UTC)
 
 
 def run_ids_from(prefix: str) -> tuple[RunId, RunId] | None:

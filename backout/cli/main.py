@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "runs": LazyCommand("backout.cli.runs:runs", "Look at runs and act on them: list, show, next, retry, rollback …"),
     "reviews": LazyCommand("backout.cli.reviews:reviews", "What a person must decide: list, show, resolve, assign."),
     "compensations": LazyCommand("backout.cli.compensations:compensations", "What undoes steps: list, run one again."),
+    "pipelines": LazyCommand("backout.cli.pipelines:pipelines", "How pipelines are doing: rates, open runs, latency."),
     "check": LazyCommand("backout.cli.check:check", "Show the contracts of pipelines, with warnings."),
     "contract": LazyCommand("backout.cli.contract:contract", "Show one pipeline's contract: table, Markdown, HTML, …"),
     "rehearse": LazyCommand(

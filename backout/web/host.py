@@ -26,6 +26,9 @@ class Places(Protocol):
     def review(self, review_id: int) -> str:
         """Return where a review's page is."""
 
+    def pipelines(self, query: Mapping[str, str]) -> str:
+        """Return where the numbers of the pipelines are, with this query."""
+
     def assignment(self, review_id: int) -> str:
         """Return where one takes a review: POST only, with `assignee`, `from_assignee` and `reason`."""
 

@@ -1,6 +1,7 @@
 """The pages that only show, and what a host gives to all of them; `acting` has those that do something."""
 
 from backout.web.host import Page, Permission, Places, Viewer
+from backout.web.pipelines_page import draw_pipelines
 from backout.web.review_page import draw_review, draw_reviews
 from backout.web.run_page import draw_run
 from backout.web.runs_page import draw_runs
@@ -12,6 +13,7 @@ __all__ = [
     "Permission",
     "Places",
     "Viewer",
+    "draw_pipelines",
     "draw_review",
     "draw_reviews",
     "draw_run",

@@ -60,6 +60,9 @@ def draw_runs(engine: Engine, query: Mapping[str, str], *, places: Places, viewe
         _draw_counts(found, asked, places),
         _draw_filters(asked, places),
         _draw_list(found, asked, places),
+        element(
+            "p", element("a", "Pipelines", href=places.pipelines({})), ": how many runs, how they end, what is open"
+        ),
         status=422 if asked.problems else 200,
         is_live=True,
     )

@@ -157,6 +157,9 @@ STYLE: Final = (
 }
 .backout .counts a:hover { background: var(--b-head); }
 .backout .counts a[aria-current] { border: 2px solid var(--b-blue); background: var(--b-blue-fill); }
+.backout .bar { width: 12rem; max-width: 45%; height: .7rem; margin-right: .6rem; vertical-align: baseline; }
+.backout .bar rect { fill: currentColor; }
+.backout .bar .ground { fill: var(--b-grey-fill); }
 .backout .pages { display: flex; flex-wrap: wrap; gap: 1rem; margin: 1rem 0 0; }
 
 .backout details { margin: .5rem 0 0; }

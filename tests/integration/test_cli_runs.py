@@ -91,6 +91,30 @@ def test_list_shows_whole_ids_on_request(ledger: Ledger, url: str) -> None:
     assert run.id in call("runs", "list", "--full", url=url).stdout
 
 
+# pipelines
+
+
+def test_pipelines_show_rates_open_runs_and_steps(ledger: Ledger, url: str) -> None:
+    """For people with words, for programs with numbers."""
+    assert "no runs yet" in call("pipelines", url=url).stdout
+    RecordedRun(ledger=ledger).roll_back_order()
+    waiting = RecordedRun(ledger=ledger)
+    shown = " ".join(call("pipelines", "--since", "2h", "--utc", url=url).stdout.split())
+    for fact in (
+        "fulfil_order",
+        "enqueued 2 runs",
+        "↩ 100 % rolled back (1)",
+        f"the oldest {waiting.id}",
+        "charge_card",
+    ):
+        assert fact in shown, fact
+    [found] = read_json(call("pipelines", "--json", url=url))["pipelines"]
+    assert (found["name"], found["enqueued"], found["finished"]) == ("fulfil_order", 2, 1)
+    assert found["shares"] == {"succeeded": 0.0, "rolled_back": 1.0, "failed": 0.0, "cancelled": 0.0}
+    assert found["open_runs"][0]["oldest"] == waiting.id
+    assert {step["direction"] for step in found["steps"]} == {"forward", "compensation"}
+
+
 # runs show
 
 

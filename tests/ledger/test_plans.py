@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, event, text
 
 from backout.identifiers import first_run_id_at
-from backout.ledger import queries, reading, schema
+from backout.ledger import queries, reading, schema, statistics
 from backout.ledger.session import Ledger
 from backout.states import RunState
 from backout.testing.servers.postgres import Postgres
@@ -43,11 +43,10 @@ SELECT id, 1, 'may_have_duplicated', json_build_object('what', repeat('evidence 
     CASE WHEN state <> 'in_review' THEN 'done' END, CASE WHEN state <> 'in_review' THEN created_at END
 FROM backout_run
 """
-FILL_STEPS = """
-INSERT INTO backout_step (run_id, round, position, direction, step, state, attempt, lost_attempts, start_order,
-    idempotency_key, task_id, external_ids, sends, started_at, finished_at)
-SELECT id, 1, 0, 'forward', 'charge', 'succeeded', 1, 0, 1, id, id, '{}', 0, created_at, created_at
-FROM backout_run
+FILL_ENTRIES = """
+INSERT INTO backout_entry (at, run_id, round, position, step, direction, attempt, event, actor)
+SELECT created_at, id, 1, 0, 'charge', 'forward', 1, event, 'worker'
+FROM backout_run, unnest(ARRAY['attempt_started', 'step_succeeded']) AS event
 """
 
 LISTS: dict[str, dict[str, Any]] = {
@@ -80,7 +79,7 @@ def large(postgres: Postgres) -> Iterator[Ledger]:
     ledger = Ledger(postgres.create_database("backout_plans"))
     schema.upgrade(ledger)
     with ledger.change() as connection:
-        for statement in (FILL_RUNS, FILL_REVIEWS, FILL_STEPS, "VACUUM ANALYZE"):
+        for statement in (FILL_RUNS, FILL_REVIEWS, FILL_ENTRIES, "VACUUM ANALYZE"):
             connection.execute(text(statement), {"runs": RUNS} if ":runs" in statement else {})
     yield ledger
     ledger.dispose()
@@ -135,6 +134,20 @@ def test_counts_of_the_list_are_bounded_and_on_an_index(large: Ledger) -> None:
         RunState.FAILED: 200,
         RunState.SUCCEEDED: 501,
     }
+
+
+def test_statistics_are_on_indexes(large: Ledger) -> None:
+    """Also of pipelines that have not run for long; of the steps of the newest runs only."""
+    since = LAST - timedelta(hours=2)
+    check_plans(large, lambda connection: statistics.list_pipelines(connection, limit=10))
+    check_plans(large, lambda connection: statistics.count_cohort(connection, since=since, limit=100))
+    check_plans(large, lambda connection: statistics.list_open_states(connection, "rare", count_to=100))
+    check_plans(large, lambda connection: statistics.count_open_reviews(connection, limit=100))
+    for name in ("usual", "rare"):
+        check_plans(
+            large,
+            lambda connection: statistics.read_attempts(connection, name, since=since, most_runs=50),  # noqa: B023 - now
+        )
 
 
 def test_open_reviews_are_on_an_index(large: Ledger) -> None:

@@ -45,6 +45,9 @@ class Paths:
     def review(self, review_id: int) -> str:
         return f"/reviews/{review_id}"
 
+    def pipelines(self, query: Mapping[str, str]) -> str:
+        return f"/pipelines?{urlencode(query)}"
+
     def assignment(self, review_id: int) -> str:
         return f"/reviews/{review_id}/take"
 
@@ -180,6 +183,7 @@ def check_addresses(reader: _Reader) -> None:
         if name in ("href", "action", "src"):
             assert urlsplit(value or "").scheme == "", value
             assert (value or "").startswith(("/runs", "/reviews", "/tasks")), value
+            assert (value or "").startswith(("/runs", "/reviews", "/pipelines")), value
     for form in reader.forms:
         assert (form.fields.get("csrf") == "tok") is (form.method == "post"), form
 

@@ -22,7 +22,7 @@ from backout.views.timeline import find_window
 from backout.web.acting import act_on_form, draw_preview, take_review
 from backout.web.fields import is_storable
 from backout.web.host import Acted, Page, Permission
-from backout.web.pages import draw_review, draw_reviews, draw_run, draw_runs
+from backout.web.pages import draw_pipelines, draw_review, draw_reviews, draw_run, draw_runs
 from backout.web.run_page import find_picture
 from backout.web.timeline import MOST_LINES
 from tests.support.ledgers import set_run
@@ -130,6 +130,7 @@ def test_who_may_not_look_sees_no_page(ledger: Ledger, engine: RecordingEngine) 
     for page in (
         draw_run(engine, run.id, **who),
         draw_runs(engine, {}, **who),
+        draw_pipelines(engine, {}, **who),
         draw_reviews(engine, {}, **who),
         draw_review(engine, review_of(run).id, **who),
     ):
@@ -257,6 +258,57 @@ def test_list_of_runs_is_narrowed_and_counted(ledger: Ledger, engine: RecordingE
     nothing, empty = runs_of(engine, text="nobody")
     assert "No run fits. Show all runs" in empty.text
     assert nothing.status == 200
+
+
+@ON_ONE
+def test_many_runs_of_a_state_are_not_counted_to_their_end(
+    ledger: Ledger, engine: RecordingEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list says that there are more, and does not make people wait for how many."""
+    monkeypatch.setattr("backout.web.runs_page.COUNTED_TO", 1)
+    RecordedRun(ledger=ledger)
+    assert "1 run○ 1 pending" in runs_of(engine)[1].text
+    RecordedRun(ledger=ledger)
+    assert "1+ runs○ 1+ pending" in runs_of(engine)[1].text
+
+
+# pipelines
+
+
+@ON_BOTH
+def test_page_of_pipelines_says_rates_in_words_and_leads_to_what_is_stuck(
+    ledger: Ledger, engine: RecordingEngine
+) -> None:
+    """Each number has its words; the oldest run of each open state and the oldest review are a click away."""
+    waiting, asking = parked(ledger), doubted(ledger)
+    succeeded(ledger)
+    shown = read(draw_pipelines(engine, {}, **WITH))
+    for words in (
+        "fulfil_order",
+        "3 runs, 3.0 a day",
+        "✓ succeeded",
+        "100 %",
+        "✗ failed",
+        "0 %",
+        "■ parked",
+        "nearest rank",
+    ):
+        assert words in shown.text, words
+    assert "charge_card" in shown.text
+    assert {f"/runs/{waiting.id}", f"/runs/{asking.id}", f"/reviews/{review_of(asking).id}"} <= set(
+        shown.links.values()
+    )
+    assert query_of(shown.links["■ parked"]) == {"site": "1", "pipeline": "fulfil_order", "state": "parked"}
+    assert query_of(shown.links["Last hour"]) == {"window": "hour"}
+    hour = draw_pipelines(engine, {"window": "hour"}, **WITH)
+    assert re.search(r'aria-current="true"[^>]*>Last hour', hour.body)
+    assert "Pipelines" in runs_of(engine)[1].links
+
+
+@ON_ONE
+def test_page_of_pipelines_of_an_empty_ledger_says_so(ledger: Ledger, engine: RecordingEngine) -> None:
+    """And an unknown window is the usual one."""
+    assert "no runs yet" in read(draw_pipelines(engine, {"window": "<year>"}, **WITH)).text
 
 
 @ON_BOTH

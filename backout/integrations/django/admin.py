@@ -19,7 +19,7 @@ from backout.states import RunState
 from backout.views.marks import RUN_MARKS
 from backout.web.acting import Acted, act_on_form, draw_preview, take_review
 from backout.web.host import Page
-from backout.web.pages import draw_review, draw_reviews, draw_run, draw_runs
+from backout.web.pages import draw_pipelines, draw_review, draw_reviews, draw_run, draw_runs
 
 
 @admin.register(Run)
@@ -67,10 +67,15 @@ class RunAdmin(PageAdmin):
         """Return the addresses of the pages beside the admin's own."""
         act = transaction.non_atomic_requests(self.admin_site.admin_view(self.act_view))
         return [
+            path("pipelines/", self.admin_site.admin_view(self.pipelines_view), name="backout_run_pipelines"),
             path("style.css", serve_style, name="backout_run_style"),
             path("<path:object_id>/act/", act, name="backout_run_act"),
             *super().get_urls(),
         ]
+
+    def pipelines_view(self, request: HttpRequest) -> HttpResponse:
+        """Return the numbers of the pipelines."""
+        return self.answer(request, self.draw_pipelines)
 
     def act_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Return the preview of a form, or do what it asks for."""
@@ -79,6 +84,10 @@ class RunAdmin(PageAdmin):
     def draw_list(self, request: HttpRequest) -> Page:
         """Return the list of runs as a page."""
         return draw_runs(current_engine(), request.GET.dict(), **self.look(request))
+
+    def draw_pipelines(self, request: HttpRequest) -> Page:
+        """Return the numbers of the pipelines as a page."""
+        return draw_pipelines(current_engine(), request.GET.dict(), **self.look(request))
 
     def draw_row(self, request: HttpRequest, object_id: str) -> Page:
         """Return the page of a run."""

@@ -54,6 +54,10 @@ class AdminPlaces:
         """Return where a review's page is."""
         return self._reverse("review_change", review_id)
 
+    def pipelines(self, query: Mapping[str, str]) -> str:
+        """Return where the numbers of the pipelines are."""
+        return _with_query(self._reverse("run_pipelines"), query)
+
     def assignment(self, review_id: int) -> str:
         """Return where one takes a review."""
         return self._reverse("review_take", review_id)

@@ -29,7 +29,17 @@ from backout.integrations.flask.places import FlaskPlaces
 from backout.ledger.session import LEDGER_ERRORS
 from backout.pipelines.engine import Engine, current_engine
 from backout.web.acting import LOST_ANSWER, Acted, act_on_form, draw_preview, take_review
-from backout.web.pages import STYLE, Page, Permission, Viewer, draw_review, draw_reviews, draw_run, draw_runs
+from backout.web.pages import (
+    STYLE,
+    Page,
+    Permission,
+    Viewer,
+    draw_pipelines,
+    draw_review,
+    draw_reviews,
+    draw_run,
+    draw_runs,
+)
 
 Authorize: TypeAlias = Callable[[Permission], str | None]
 """Returns the name of whoever sends the current request, if they have that permission; else `None`, or it aborts."""
@@ -78,6 +88,7 @@ def backout_pages(
     pages.add_url_rule("/reviews", "reviews", door.reviews)
     pages.add_url_rule("/reviews/<int:review_id>", "review", door.review)
     pages.add_url_rule("/reviews/<int:review_id>/take", "take", door.take, methods=["POST"])
+    pages.add_url_rule("/pipelines", "pipelines", door.pipelines)
     pages.add_url_rule("/style.css", "style", _serve_style)
     for away in (*LEDGER_ERRORS, SchemaMismatch):
         pages.register_error_handler(away, _say_away)
@@ -127,6 +138,10 @@ class _Door:
     def take(self, review_id: int) -> AnyResponse:
         viewer = self._let_in(Permission.ACT)
         return _answer(take_review(_engine(), review_id, _read_form(viewer), places=_PLACES, viewer=viewer))
+
+    def pipelines(self) -> Response:
+        viewer = self._let_in(Permission.VIEW)
+        return _frame(draw_pipelines(_engine(), request.args.to_dict(), places=_PLACES, viewer=viewer))
 
     def _let_in(self, needed: Permission) -> Viewer:
         """Return who is there; end the request where they may not do what it needs."""

@@ -31,6 +31,10 @@ class FlaskPlaces:
         """Return where a review's page is."""
         return url_for(".review", review_id=review_id)
 
+    def pipelines(self, query: Mapping[str, str]) -> str:
+        """Return where the numbers of the pipelines are."""
+        return _with_query(url_for(".pipelines"), query)
+
     def assignment(self, review_id: int) -> str:
         """Return where one takes a review."""
         return url_for(".take", review_id=review_id)

@@ -109,7 +109,14 @@ def test_stranger_sees_and_changes_nothing(desk: Desk) -> None:
     """Whoever is not let in gets 403 for every page and every form, and reads nothing about any run."""
     form = desk.preview(desk.client())
     desk.allowed.clear()
-    pages = ["/", f"/runs/{desk.run.id}", f"/runs/{desk.run.id}/act?verb=cancel", "/reviews", "/reviews/1"]
+    pages = [
+        "/",
+        f"/runs/{desk.run.id}",
+        f"/runs/{desk.run.id}/act?verb=cancel",
+        "/reviews",
+        "/reviews/1",
+        "/pipelines",
+    ]
     answers = [desk.client().get(f"{PREFIX}{page}") for page in pages]
     answers += [send(desk.client(), form), desk.client().post(f"{PREFIX}/reviews/1/take")]
     assert {answer.status_code for answer in answers} == {403}

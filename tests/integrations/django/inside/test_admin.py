@@ -99,6 +99,17 @@ def test_list_shows_runs_newest_first_with_their_state_in_words(ledger: Ledger) 
     assert "Add run" not in shown
 
 
+def test_list_leads_to_the_pipelines(ledger: Ledger) -> None:
+    """Their page stands in the frame of the admin, for those who may see runs, and leads to the list."""
+    run = parked(ledger)
+    client = client_of(LOOKS)
+    assert f"{RUNS}pipelines/" in client.get(RUNS).content.decode()
+    shown = client.get(f"{RUNS}pipelines/", {"window": "week"}).content.decode()
+    for word in ("fulfil_order", "breadcrumbs", f"{RUNS}{run.id}/change/", "state__exact=parked"):
+        assert word in shown, word
+    assert client_of(name="bob").get(f"{RUNS}pipelines/").status_code == 403
+
+
 def test_list_is_narrowed_by_filters(ledger: Ledger) -> None:
     """By pipeline, state, the need of a person, and the time of enqueue."""
     waiting, asking = parked(ledger), asked(ledger)
