@@ -23,6 +23,7 @@ from backout.pipelines.contract import (
     RetryRule,
     StepContract,
 )
+from backout.pipelines.masking import EVERYTHING
 from backout.pipelines.warnings import ContractWarning
 from backout.pipelines.words import state_while_running
 from backout.views.words import clean, join_words, say_count, say_seconds, say_setting
@@ -130,6 +131,11 @@ def plain(text: str) -> str:
     return text.replace(_CODE[0], "`").replace(_CODE[1], "`")
 
 
+def say_fields(sensitive: Sequence[str]) -> str:
+    """Return which fields are shown masked: `card_number, customer.iban`."""
+    return ", ".join("everything" if name == EVERYTHING else mark_code(name) for name in sensitive)
+
+
 def say_retry(rule: RetryRule) -> str:
     """Return how often and when an attempt is repeated: `3 retries, 2 s doubling to 8 s, only on ConnectionError`."""
     if rule.limit == 0:
@@ -185,6 +191,8 @@ def _tell_facts(plan: Plan) -> Iterator[str]:
         yield "No deadline for what a person is asked."
     else:
         yield f"What a person is asked should be decided within {say_seconds(plan.review_within_seconds)}."
+    if plan.sensitive:
+        yield f"Shown masked, of the input: {say_fields(plan.sensitive)}."
 
 
 def _tell_step(plan: Plan, position: int) -> StepWords:
@@ -230,6 +238,8 @@ def _tell_rows(plan: Plan, position: int, stops_rollback: Sequence[str]) -> Iter
     words = (("done", step.done), ("pending", step.pending), ("failed", step.failed))
     yield Row(key="words", step=", ".join(f"{name} {mark_code(word)}" for name, word in words))
     yield Row(key="operator_sees", step=f"{mark_code(state_while_running(last_done, step))} while it is due or runs")
+    if step.sensitive:
+        yield Row(key="shown_masked", step=say_fields(step.sensitive))
     yield Row(key="queue", step=_say_options(step.options), undo=_say_options(undo.options) if undo else "")
     if step.ack_early:
         yield Row(key="acknowledged", step="when it starts, not when its outcome is recorded (R1 is given up)")

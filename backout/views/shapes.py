@@ -65,7 +65,8 @@ def shape_pipeline(plan: Plan, warnings: Sequence[ContractWarning]) -> dict[str,
     """Return a pipeline with its warnings.
 
     Keys: `name`, `digest`, `deadline_seconds` and `review_within_seconds` (`null`: none), `customer_messages` (state to
-    text), `steps` (the contracts, in order) and `warnings` (`code`, `step`, `problem`, `remedy`).
+    text), `sensitive` (fields of the input that are shown masked), `steps` (the contracts, in order) and `warnings`
+    (`code`, `step`, `problem`, `remedy`).
     """
     return {
         "name": plan.pipeline,
@@ -73,6 +74,7 @@ def shape_pipeline(plan: Plan, warnings: Sequence[ContractWarning]) -> dict[str,
         "deadline_seconds": plan.deadline_seconds,
         "review_within_seconds": plan.review_within_seconds,
         "customer_messages": shape(plan.customer_messages),
+        "sensitive": shape(plan.sensitive),
         "steps": shape(plan.steps),
         "warnings": shape(warnings),
     }

@@ -41,6 +41,7 @@ FULL: Final = Plan(
             timeout_seconds=30.0,
             options={"queue": "payments", "priority": 7},
             done="card_charged",
+            sensitive=("card.token", "receipt"),
         ),
         contract("book_courier", on_failure=OnFailure.PARK, ack_early=True),
         contract(
@@ -52,8 +53,9 @@ FULL: Final = Plan(
             on_failure=OnFailure.REVIEW,
         ),
         contract("send_invoice", **undoing("cancel the invoice", idempotent=False)),
-        contract("send_receipt", effect=Effect.NOTIFY, on_failure=OnFailure.CONTINUE),
+        contract("send_receipt", effect=Effect.NOTIFY, on_failure=OnFailure.CONTINUE, sensitive=("*",)),
     ),
+    sensitive=("card_number",),
     deadline_seconds=7_200.0,
     review_within_seconds=14_400.0,
     customer_messages={"in_review": "A colleague is looking at it."},
@@ -91,12 +93,19 @@ def render(plan: Plan) -> dict[str, str]:
 def nasty_plan(text: str) -> Plan:
     """Return a plan whose every text is the same."""
     steps: list[StepContract] = [
-        contract(text, task=text, recovery_reason=text, options={"queue": text}, reconcile=question(text)),
+        contract(
+            text,
+            task=text,
+            recovery_reason=text,
+            options={"queue": text},
+            reconcile=question(text),
+            sensitive=(text,),
+        ),
         contract(f"{text} undone", **undoing(text, task=text), effect=Effect.NOTIFY),
         contract(f"{text} never", recovery=RecoveryKind.IRREVERSIBLE, recovery_reason=text),
         contract(f"{text} after", retry=retry_rule(2, on=(text,))),
     ]
-    return Plan(pipeline=text, steps=tuple(steps), customer_messages={text: text})
+    return Plan(pipeline=text, steps=tuple(steps), customer_messages={text: text}, sensitive=(text,))
 
 
 class Page(HTMLParser):
@@ -163,6 +172,9 @@ def test_each_format_says_everything(name: str) -> None:
         "when it starts",
         "Deadline 2 h after the enqueue",
         "decided within 4 h",
+        "Shown masked, of the input: card_number.",
+        "card.token, receipt",
+        "everything",
         "A colleague is looking at it.",
         "an attempt that is cut off in the middle will ask a person",
     ):
@@ -198,6 +210,7 @@ def test_json_has_a_stable_shape() -> None:
         "deadline_seconds",
         "review_within_seconds",
         "customer_messages",
+        "sensitive",
         "steps",
         "warnings",
         "facts",
@@ -217,6 +230,7 @@ def test_json_has_a_stable_shape() -> None:
         "reconcile",
         "words",
         "operator_sees",
+        "shown_masked",
         "queue",
     ]
     assert charge["in_words"]["undo"]["queue"] == "`refunds`"

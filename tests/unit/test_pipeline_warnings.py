@@ -102,6 +102,14 @@ def test_contracts_show_what_follows_a_failure(width: int) -> None:
         assert fact in flat
 
 
+def test_check_names_what_is_shown_masked() -> None:
+    """Whoever reviews the pipeline sees what nobody will see."""
+    steps = (contract("charge_card", sensitive=("token", "*")), contract("ship"))
+    shown = printed(draw_pipeline(Plan(pipeline="shop", steps=steps, sensitive=("card_number",))))
+    assert "shown masked: card_number; charge_card: token, everything" in shown
+    assert "masked" not in printed(draw_pipeline(ORDER_PLAN))
+
+
 def test_warnings_show_their_remedy() -> None:
     """A warning that names no way out is noise."""
     shown = " ".join(printed(draw_warnings(find_warnings(ORDER_PLAN))).split())

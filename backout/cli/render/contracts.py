@@ -21,7 +21,7 @@ from backout.pipelines.contract import (
     StepContract,
 )
 from backout.pipelines.warnings import ContractWarning
-from backout.views.contract_words import last_name, say_action, say_retry
+from backout.views.contract_words import last_name, plain, say_action, say_fields, say_retry
 from backout.views.words import clean, say_setting
 
 _AFTER_FAILURE = {
@@ -59,7 +59,20 @@ def draw_pipeline(plan: Plan) -> Table:
             _say_attempts(step.timeout_seconds, step.retry, _AFTER_FAILURE[step.on_failure]),
             _say_doubt(step),
         )
+    masked = _list_masked(plan)
+    if masked:
+        table.caption = Text(f"shown masked: {masked}", style="dim")
+        table.caption_justify = "left"
     return table
+
+
+def _list_masked(plan: Plan) -> str:
+    """Return the fields that nobody is shown: `card_number; charge_card: token`."""
+    told = [plain(say_fields(plan.sensitive)).replace("`", "")] if plan.sensitive else []
+    for step in plan.steps:
+        if step.sensitive:
+            told.append(f"{clean(step.name)}: {plain(say_fields(step.sensitive)).replace('`', '')}")
+    return "; ".join(told)
 
 
 def draw_warnings(warnings: Sequence[ContractWarning]) -> RenderableType:
