@@ -24,8 +24,8 @@ from backout.ledger.session import Ledger, LedgerConnection
 from backout.views.look import Look, look_at
 from backout.views.masking import Masking
 from backout.views.picture import RunPicture, read_picture
-from backout.views.reviews import is_overdue, say_asked
-from backout.views.shapes import shape
+from backout.views.reviews import is_overdue
+from backout.views.shapes import shape, shape_review
 from backout.views.story import tell_story
 
 
@@ -78,7 +78,7 @@ def list_command(
     with open_ledger(ctx) as ledger:
         listed = ledger.read(read)
     if as_json:
-        shaped = [_shape(review, listed.runs.get(review.run_id), listed.now) for review in listed.reviews]
+        shaped = [shape_review(review, listed.runs.get(review.run_id), listed.now) for review in listed.reviews]
         write_json({"reviews": shaped, "more": listed.more, "now": shape(listed.now)})
         return
     console = make_console(ctx)
@@ -133,23 +133,11 @@ def read_review(ledger: Ledger, review_id: int) -> ReviewRecord:
     return review
 
 
-def _shape(review: ReviewRecord, run: RunRecord | None, now: datetime) -> dict[str, Any]:
-    return {
-        **shape(review),
-        "asked": say_asked(review),
-        "pipeline": run.pipeline if run is not None else None,
-        "subject_id": run.subject_id if run is not None else None,
-        "run_state": run.state.value if run is not None else None,
-        "age_seconds": (now - review.opened_at).total_seconds(),
-        "is_overdue": is_overdue(review, now),
-    }
-
-
 def _shape_all(
     picture: RunPicture, review: ReviewRecord, looks: list[tuple[Request, Look]], *, start: str
 ) -> dict[str, Any]:
     return {
-        "review": _shape(review, picture.run, picture.now),
+        "review": shape_review(review, picture.run, picture.now),
         "summary": tell_story(picture),
         "run": shape(picture.run),
         "decisions": [

@@ -9,11 +9,13 @@ from enum import StrEnum
 from typing import Any, Final
 
 from backout.compensations.next_actions import NextAction
+from backout.ledger.records import ReviewRecord, RunRecord
 from backout.pipelines.contract import Plan
 from backout.pipelines.warnings import ContractWarning
 from backout.views.contract_words import ContractWords, plain
 from backout.views.look import Look
 from backout.views.picture import RunPicture
+from backout.views.reviews import is_overdue, say_asked
 from backout.views.story import tell_story
 
 _INTERNAL: Final = frozenset({"claim_token", "claimed_by", "sweep_at"})
@@ -118,4 +120,21 @@ def shape_action(action: NextAction) -> dict[str, Any]:
         "is_possible": action.is_possible,
         "is_safe": action.is_safe,
         "why": action.why,
+    }
+
+
+def shape_review(review: ReviewRecord, run: RunRecord | None, now: datetime) -> dict[str, Any]:
+    """Return what a person must decide, or has decided.
+
+    Keys: those of the record, and `asked` (in words), `pipeline`, `subject_id` and `run_state` (`null` without the
+    run), `age_seconds` and `is_overdue`.
+    """
+    return {
+        **shape(review),
+        "asked": say_asked(review),
+        "pipeline": run.pipeline if run is not None else None,
+        "subject_id": run.subject_id if run is not None else None,
+        "run_state": run.state.value if run is not None else None,
+        "age_seconds": (now - review.opened_at).total_seconds(),
+        "is_overdue": is_overdue(review, now),
     }
