@@ -18,7 +18,7 @@ from backout.views.picture import RunPicture
 from backout.views.reviews import is_overdue, say_asked
 from backout.views.story import tell_story
 
-_INTERNAL: Final = frozenset({"claim_token", "claimed_by", "sweep_at"})
+INTERNAL: Final = frozenset({"claim_token", "claimed_by", "sweep_at"})
 """Fields of records that are the engine's own and may change in any release."""
 
 
@@ -33,7 +33,7 @@ def shape(value: object) -> Any:
     if isinstance(value, StrEnum):
         return value.value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        names = [field.name for field in dataclasses.fields(value) if field.name not in _INTERNAL]
+        names = [field.name for field in dataclasses.fields(value) if field.name not in INTERNAL]
         return {name: shape(getattr(value, name)) for name in names}
     if isinstance(value, Mapping):
         return {str(name): shape(item) for name, item in value.items()}

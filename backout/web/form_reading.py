@@ -12,7 +12,7 @@ from backout.compensations.requests import Request, ReviewDecision, Verb
 from backout.jsontext import JsonValue
 from backout.web.fields import is_storable
 
-_FIELDS: Final[Mapping[Verb, tuple[str, ...]]] = {
+FIELDS_OF: Final[Mapping[Verb, tuple[str, ...]]] = {
     Verb.RETRY_STEP: ("step",),
     Verb.SKIP_STEP: ("step",),
     Verb.RERUN_COMPENSATION: ("step",),
@@ -67,7 +67,7 @@ def read_form(form: Mapping[str, str], *, longest_output: int) -> Asked:
     except ValueError:
         return Asked(request=None, **told, output=typed, problems={"verb": "Choose what is to be done."})
     problems: dict[str, str] = {}
-    own = {name: given[name].strip() for name in _FIELDS[verb] if given.get(name, "").strip()}
+    own = {name: given[name].strip() for name in FIELDS_OF[verb] if given.get(name, "").strip()}
     for name, value in own.items():
         if not is_storable(value):
             problems[name] = "It holds characters that cannot be recorded."

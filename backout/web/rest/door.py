@@ -1,0 +1,109 @@
+"""Answer one request of the JSON API: find its route, and make an answer of whatever comes of it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from backout.errors import ActionRefused, SchemaMismatch, UnknownRun
+from backout.jsontext import JsonValue
+from backout.ledger.session import LEDGER_ERRORS
+from backout.pipelines.engine import Engine
+from backout.web.acting import LOST_ANSWER
+from backout.web.host import Permission, Viewer
+from backout.web.rest.asking import Asked
+from backout.web.rest.calls import Answer, Call
+from backout.web.rest.fields import Query
+from backout.web.rest.openapi import describe
+from backout.web.rest.problems import SEE_DOCUMENT, Code, Problem
+from backout.web.rest.routes import DOCUMENT_PATH, ROUTES, Route, match
+from backout.web.wording import as_sentence
+
+SERVER_URL: Final = ".."
+"""Where the API is, seen from where it serves its document."""
+logger = logging.getLogger(__name__)
+
+
+def answer(engine: Engine, call: Call, *, viewer: Viewer) -> Answer:
+    """Answer a request. Never raises; whatever is not 200 has changed nothing, unless it says otherwise.
+
+    Args:
+        engine: whose ledger it is.
+        call: what was asked.
+        viewer: who asks; entries keep their name.
+    """
+    try:
+        return Answer(status=200, document=_answer(engine, call, viewer))
+    except Problem as problem:
+        return problem.as_answer()
+    except UnknownRun as error:
+        told = f"There is no run {error.run_id[:40]}."
+        return Problem(code=Code.UNKNOWN_RUN, problem=told, remedy="GET /runs lists the runs.").as_answer()
+    except ActionRefused as error:
+        return _refuse(error).as_answer()
+    except (*LEDGER_ERRORS, SchemaMismatch) as error:
+        # Its words may hold what is nobody's business here: where the database is, or a statement.
+        logger.error("backout: %s", error)
+        return _say_away(call).as_answer()
+    except Exception:
+        logger.exception("backout: %s %s was not answered", call.method, call.path)
+        return _say_mistake(call).as_answer()
+
+
+def _answer(engine: Engine, call: Call, viewer: Viewer) -> JsonValue:
+    if not viewer.may(Permission.VIEW):
+        raise Problem(
+            code=Code.NOT_PERMITTED,
+            problem="You are not permitted to see the runs of this application.",
+            remedy="Ask whoever gives permissions here.",
+        )
+    if call.path == DOCUMENT_PATH:
+        _require_method(call, "GET")
+        Asked(engine=engine, call=call, viewer=viewer, places={}).read_query(Query)
+        return describe(server_url=SERVER_URL)
+    route, asked = _find_route(engine, call, viewer)
+    if route.query is Query:
+        asked.read_query(Query)
+    return route.answerer(asked)
+
+
+def _find_route(engine: Engine, call: Call, viewer: Viewer) -> tuple[Route, Asked]:
+    found = [(route, match(route.path, call.path)) for route in ROUTES]
+    fitting = {route.method: (route, places) for route, places in found if places is not None}
+    if not fitting:
+        raise Problem(code=Code.UNKNOWN_PATH, problem="There is nothing at this path.", remedy=SEE_DOCUMENT)
+    _require_method(call, *fitting)
+    route, places = fitting[call.method]
+    return route, Asked(engine=engine, call=call, viewer=viewer, places=places)
+
+
+def _require_method(call: Call, *allowed: str) -> None:
+    if call.method not in allowed:
+        methods = ", ".join(allowed)
+        raise Problem(
+            code=Code.METHOD_NOT_ALLOWED,
+            problem=f"This path takes {methods} only.",
+            remedy=SEE_DOCUMENT,
+            headers={"Allow": methods},
+        )
+
+
+def _refuse(error: ActionRefused) -> Problem:
+    return Problem(
+        code=Code.ACTION_REFUSED,
+        problem=as_sentence(f"{error.verb} is refused: {error.why}"),
+        remedy=f"{as_sentence(error.remedy)} Nothing was changed.",
+        more={"run_id": error.run_id},
+    )
+
+
+def _say_away(call: Call) -> Problem:
+    told = "Nothing was changed; try again." if call.method == "GET" else LOST_ANSWER
+    problem = "The database of the runs cannot be used just now."
+    return Problem(code=Code.LEDGER_UNAVAILABLE, problem=problem, remedy=told)
+
+
+def _say_mistake(call: Call) -> Problem:
+    told = "Nothing was changed." if call.method == "GET" else LOST_ANSWER
+    problem = "This could not be answered; the log of the server says why."
+    return Problem(code=Code.INTERNAL_ERROR, problem=problem, remedy=told)
