@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, NoReturn
+from typing import Final
 
 from backout.compensations.actions import LONGEST_REASON
 from backout.compensations.requests import Request, ReviewDecision, Verb
 from backout.jsontext import JsonValue
 from backout.web.fields import is_storable
+from backout.web.json_text import read_json
 
 FIELDS_OF: Final[Mapping[Verb, tuple[str, ...]]] = {
     Verb.RETRY_STEP: ("step",),
@@ -127,7 +128,7 @@ def _read_output(text: str, problems: dict[str, str], longest: int) -> JsonValue
     if not text:
         return None
     try:
-        found: JsonValue = json.loads(text, parse_constant=_refuse_constant)
+        found: JsonValue = read_json(text)
         size_bytes = len(json.dumps(found, ensure_ascii=False).encode())
     except (ValueError, RecursionError) as error:
         problems["output"] = f'That is no JSON: {error}. A text needs its quotes: "ch_881".'
@@ -135,8 +136,3 @@ def _read_output(text: str, problems: dict[str, str], longest: int) -> JsonValue
     if size_bytes > longest:
         problems["output"] = f"It has {size_bytes:,} bytes; the most that is recorded is {longest:,}."
     return found
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    message = f"JSON has no {name}"
-    raise ValueError(message)

@@ -19,7 +19,7 @@ from backout.web.host import Permission, Viewer
 from backout.web.rest.asking import Asked
 from backout.web.rest.fields import ActionBody, PreviewQuery
 from backout.web.rest.problems import Code, FieldProblem, Problem
-from backout.web.rest.reading import read_json
+from backout.web.rest.reading import read_value
 
 LAST_ENTRIES: Final = 3
 """What happened last, as told to whoever was too late."""
@@ -50,7 +50,7 @@ def preview_action(asked: Asked) -> JsonValue:
     values = query.model_dump(include=set(_OF_REQUEST))
     given = query.model_fields_set
     if query.output is not None:
-        values["output"] = read_json(query.output)
+        values["output"] = read_value(query.output)
     request = _make_request(asked, values, given, list(PreviewQuery.model_fields))
     _require_across(asked, request)
     view = asked.read_view()

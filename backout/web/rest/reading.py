@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import difflib
-import json
-import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, NoReturn, TypeVar, get_origin
+from typing import Any, Final, TypeVar, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from backout.jsontext import JsonValue
 from backout.views.words import clip
 from backout.web.fields import is_storable
+from backout.web.json_text import read_json
 from backout.web.rest.fields import Body, Query
 from backout.web.rest.problems import Code, FieldProblem, Problem
 
@@ -65,25 +65,22 @@ def read_body(model: type[B], body: bytes, *, longest_output_bytes: int) -> B:
             problem=f"The body has {len(body):,} bytes; the most that is read is {longest:,}.",
             remedy="Store what is large elsewhere, and give its id.",
         )
-    read_json(body)
+    read_value(body)
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
         raise _tell(error, model, noun="field") from None
 
 
-def read_json(text: bytes | str) -> Any:
-    """Return the value of a JSON text; more strictly than the standard library, which takes what JSON has not.
+def read_value(text: bytes | str) -> JsonValue:
+    """Return the value of a JSON text.
 
     Raises:
-        Problem: 400: it is none.
+        Problem: 400: it is none, or one that cannot be recorded.
     """
     try:
-        decoded = text.decode() if isinstance(text, bytes) else text
-        return json.loads(
-            decoded, parse_constant=_refuse_constant, parse_float=_read_float, object_pairs_hook=_read_object
-        )
-    except (ValueError, RecursionError) as error:
+        return read_json(text.decode() if isinstance(text, bytes) else text)
+    except ValueError as error:
         raise _refuse_json(str(error)) from None
 
 
@@ -93,27 +90,6 @@ def _refuse_json(why: str) -> Problem:
         problem=f"That is no JSON: {clip(why)}.",
         remedy="Send one JSON object in UTF-8.",
     )
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    message = f"JSON has no {name}"
-    raise ValueError(message)
-
-
-def _read_float(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        message = f"{text} is larger than any number that can be recorded"
-        raise ValueError(message)
-    return number
-
-
-def _read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        message = "an object has a name twice"
-        raise ValueError(message)
-    return found
 
 
 def _tell(error: ValidationError, model: type[BaseModel], *, noun: str) -> Problem:
