@@ -13,6 +13,7 @@ from tornado.options import options
 
 from backout.app import install as install_backout
 from backout.errors import ConfigurationError
+from backout.integrations.flower.api import API
 from backout.integrations.flower.choices import Choices, define_options
 from backout.integrations.flower.files import NAME, FilesModule
 from backout.integrations.flower.frame import fits_flower
@@ -40,7 +41,7 @@ def install() -> None:
     _require_flower()
     define_options()
     # In front: the last one answers everything that is not found.
-    flower.urls.handlers[:0] = PAGES
+    flower.urls.handlers[:0] = [*PAGES, *API]
     settings = flower.urls.settings
     settings["ui_modules"] = add_modules(settings.get("ui_modules"), {"Template": NavigationModule, NAME: FilesModule})
     if not _draws_navigation():

@@ -3,6 +3,7 @@
 from backout.web.rest.calls import Answer, Call
 from backout.web.rest.door import answer
 from backout.web.rest.openapi import describe
-from backout.web.rest.routes import PATHS
+from backout.web.rest.problems import Code, Problem, refuse_method
+from backout.web.rest.routes import PATHS, find_methods
 
-__all__ = ["PATHS", "Answer", "Call", "answer", "describe"]
+__all__ = ["PATHS", "Answer", "Call", "Code", "Problem", "answer", "describe", "find_methods", "refuse_method"]

@@ -17,16 +17,12 @@ from backout.web.confirm import find_refusal
 from backout.web.form_reading import FIELDS_OF
 from backout.web.host import Permission, Viewer
 from backout.web.rest.asking import Asked
-from backout.web.rest.fields import ActionBody, PreviewQuery
+from backout.web.rest.fields import NEEDED, ActionBody, PreviewQuery
 from backout.web.rest.problems import Code, FieldProblem, Problem
 from backout.web.rest.reading import read_value
 
 LAST_ENTRIES: Final = 3
 """What happened last, as told to whoever was too late."""
-_NEEDED: Final[Mapping[Verb, tuple[str, ...]]] = {
-    Verb.RESOLVE: ("review_id", "decision"),
-    Verb.RERUN_COMPENSATION: ("step",),
-}
 _OF_REQUEST: Final = tuple(field.name for field in fields_of(Request))
 
 
@@ -102,7 +98,7 @@ def _make_request(
     ]
     problems += [
         FieldProblem(field=name, problem=f"It is missing: {request.verb} needs it.")
-        for name in _NEEDED.get(request.verb, ())
+        for name in NEEDED.get(request.verb, ())
         if values[name] is None
     ]
     problem = _find_output_problem(asked, request) if "output" in said else ""

@@ -15,8 +15,8 @@ from backout.web.rest.asking import Asked
 from backout.web.rest.calls import Answer, Call
 from backout.web.rest.fields import Query
 from backout.web.rest.openapi import describe
-from backout.web.rest.problems import SEE_DOCUMENT, Code, Problem
-from backout.web.rest.routes import DOCUMENT_PATH, ROUTES, Route, match
+from backout.web.rest.problems import SEE_DOCUMENT, Code, Problem, refuse_method
+from backout.web.rest.routes import ROUTES, find_methods, match
 from backout.web.wording import as_sentence
 
 SERVER_URL: Final = ".."
@@ -57,35 +57,21 @@ def _answer(engine: Engine, call: Call, viewer: Viewer) -> JsonValue:
             problem="You are not permitted to see the runs of this application.",
             remedy="Ask whoever gives permissions here.",
         )
-    if call.path == DOCUMENT_PATH:
-        _require_method(call, "GET")
-        Asked(engine=engine, call=call, viewer=viewer, places={}).read_query(Query)
-        return describe(server_url=SERVER_URL)
-    route, asked = _find_route(engine, call, viewer)
-    if route.query is Query:
+    _require_method(call)
+    route = next((one for one in ROUTES if one.method == call.method and match(one.path, call.path) is not None), None)
+    places = match(route.path, call.path) if route is not None else None
+    asked = Asked(engine=engine, call=call, viewer=viewer, places=places or {})
+    if route is None or route.query is Query:
         asked.read_query(Query)
-    return route.answerer(asked)
+    return route.answerer(asked) if route is not None else describe(server_url=SERVER_URL)
 
 
-def _find_route(engine: Engine, call: Call, viewer: Viewer) -> tuple[Route, Asked]:
-    found = [(route, match(route.path, call.path)) for route in ROUTES]
-    fitting = {route.method: (route, places) for route, places in found if places is not None}
-    if not fitting:
+def _require_method(call: Call) -> None:
+    methods = find_methods(call.path)
+    if not methods:
         raise Problem(code=Code.UNKNOWN_PATH, problem="There is nothing at this path.", remedy=SEE_DOCUMENT)
-    _require_method(call, *fitting)
-    route, places = fitting[call.method]
-    return route, Asked(engine=engine, call=call, viewer=viewer, places=places)
-
-
-def _require_method(call: Call, *allowed: str) -> None:
-    if call.method not in allowed:
-        methods = ", ".join(allowed)
-        raise Problem(
-            code=Code.METHOD_NOT_ALLOWED,
-            problem=f"This path takes {methods} only.",
-            remedy=SEE_DOCUMENT,
-            headers={"Allow": methods},
-        )
+    if call.method not in methods:
+        raise refuse_method(methods)
 
 
 def _refuse(error: ActionRefused) -> Problem:

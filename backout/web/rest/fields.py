@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Final, TypeAlias
 
@@ -162,6 +163,13 @@ class ActionBody(Body):
     expecting: Annotated[Words, Field(min_length=1, max_length=100)] = Field(
         description="The `version` of the run that was decided on; when it is another by now, nothing is done (409)."
     )
+
+
+NEEDED: Final[Mapping[Verb, tuple[str, ...]]] = {
+    Verb.RESOLVE: ("review_id", "decision"),
+    Verb.RERUN_COMPENSATION: ("step",),
+}
+"""The fields without which a verb says nothing."""
 
 
 class AssignmentBody(Body):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from pydantic.json_schema import models_json_schema
 
-from backout.web.rest.fields import BIGGEST_ID, RUN_ID, Query
+from backout.compensations.requests import Verb
+from backout.web.form_reading import FIELDS_OF
+from backout.web.rest.fields import BIGGEST_ID, NEEDED, RUN_ID, ActionBody, Query
 from backout.web.rest.problems import STATUSES, Code
-from backout.web.rest.routes import DOCUMENT_PATH, ROUTES, Route
+from backout.web.rest.routes import DOCUMENT_PATH, ROUTES, Link, Route
 from backout.web.rest.schemas import SCHEMAS, Schema, refer
 
 VERSION: Final = "1"
@@ -24,18 +26,27 @@ _PLACES: Final[dict[str, Schema]] = {
     "review_id": {"type": "integer", "minimum": 1, "maximum": BIGGEST_ID},
 }
 _WORDS: Final = {
-    400: "That is no JSON.",
+    400: "The request, or the JSON in it, cannot be read.",
+    401: "It is not known who you are.",
     403: "You may not do this.",
     404: "There is none of that name.",
     409: "It is not any more what this was decided on. Nothing was changed.",
     413: "The body is too long.",
+    415: "The body is not said to be JSON.",
     422: "A field cannot be used, or what is asked for cannot be done. Nothing was changed.",
     428: "It is not said on what this was decided.",
     500: "A mistake of ours.",
     503: "The database does not answer.",
 }
-_ALWAYS: Final = (Code.NOT_PERMITTED, Code.INVALID_REQUEST, Code.INTERNAL_ERROR, Code.LEDGER_UNAVAILABLE)
-_OF_BODIES: Final = (Code.INVALID_JSON, Code.PAYLOAD_TOO_LARGE)
+_ALWAYS: Final = (
+    Code.UNREADABLE_REQUEST,
+    Code.NOT_LOGGED_IN,
+    Code.NOT_PERMITTED,
+    Code.INVALID_REQUEST,
+    Code.INTERNAL_ERROR,
+    Code.LEDGER_UNAVAILABLE,
+)
+_OF_BODIES: Final = (Code.INVALID_JSON, Code.FORGED_REQUEST, Code.PAYLOAD_TOO_LARGE, Code.WRONG_CONTENT_TYPE)
 
 
 def describe(*, server_url: str) -> dict[str, Any]:
@@ -61,7 +72,25 @@ def _describe_bodies() -> dict[str, Any]:
     models = [(route.body, "validation") for route in ROUTES if route.body is not None]
     _, schemas = models_json_schema(models, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type] # literals
     found: dict[str, Any] = schemas["$defs"]
-    return found
+    name = ActionBody.__name__
+    verbs = {f"{name}_{verb}": _describe_verb(found[name], verb) for verb in Verb}
+    mapping = {verb.value: refer(f"{name}_{verb}")["$ref"] for verb in Verb}
+    either = {"oneOf": [refer(one) for one in verbs], "discriminator": {"propertyName": "verb", "mapping": mapping}}
+    return {**found, **verbs, name: {"description": found[name]["description"], **either}}
+
+
+def _describe_verb(body: Schema, verb: Verb) -> Schema:
+    """Return the schema of a body for one verb: what goes with another one is refused."""
+    own = {"verb": {"const": verb.value}} | {name: body["properties"][name] for name in FIELDS_OF[verb]}
+    # What a verb needs may be left out of another one's body, or be null there.
+    own |= {name: own[name]["anyOf"][0] for name in NEEDED.get(verb, ())}
+    always = {name: body["properties"][name] for name in ("reason", "expecting")}
+    return {
+        "type": "object",
+        "properties": {**own, **always},
+        "required": ["verb", *NEEDED.get(verb, ()), *always],
+        "additionalProperties": False,
+    }
 
 
 def _describe_route(route: Route) -> dict[str, Any]:
@@ -70,7 +99,7 @@ def _describe_route(route: Route) -> dict[str, Any]:
         "operationId": route.name,
         "summary": route.summary,
         "parameters": [*_describe_places(route.path), *_describe_query(route.query)],
-        "responses": _describe_answers(route.answer, refusals),
+        "responses": _describe_answers(route.answer, refusals, route.links),
     }
     if route.body is not None:
         content = {"application/json": {"schema": refer(route.body.__name__)}}
@@ -122,10 +151,18 @@ def _simplify(schema: Any, definitions: Schema) -> Any:
     return {name: _simplify(options if name == "anyOf" else value, definitions) for name, value in kept.items()}
 
 
-def _describe_answers(answer: str, refusals: set[Code]) -> dict[str, Any]:
+def _describe_answers(answer: str, refusals: set[Code], links: Sequence[Link] = ()) -> dict[str, Any]:
     statuses = sorted({STATUSES[code] for code in refusals})
     failed = {str(status): _describe_answer(_say_status(status, refusals), "Error") for status in statuses}
-    return {"200": _describe_answer("It went well.", answer), **failed}
+    went_well = _describe_answer("It went well.", answer)
+    if links:
+        went_well["links"] = {link.to: _describe_link(link) for link in links}
+    return {"200": went_well, **failed}
+
+
+def _describe_link(link: Link) -> dict[str, Any]:
+    body = {"requestBody": link.body} if link.body is not None else {}
+    return {"operationId": link.to, "parameters": dict(link.places), **body}
 
 
 def _say_status(status: int, refusals: set[Code]) -> str:

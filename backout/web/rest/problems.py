@@ -17,7 +17,13 @@ SEE_DOCUMENT: Final = "GET /backout/openapi.json describes every request."
 class Code(StrEnum):
     """What was wrong, for programs. Stable; those of errors are those of the errors."""
 
+    UNREADABLE_REQUEST = "unreadable_request"
+    """For the host: what it was sent is no HTTP, or a text in it is no UTF-8."""
     INVALID_JSON = "invalid_json"
+    NOT_LOGGED_IN = "not_logged_in"
+    """For the host."""
+    FORGED_REQUEST = "forged_request"
+    """For the host: another site may have sent it."""
     NOT_PERMITTED = "not_permitted"
     UNKNOWN_PATH = "unknown_path"
     UNKNOWN_RUN = "unknown_run"
@@ -25,6 +31,8 @@ class Code(StrEnum):
     METHOD_NOT_ALLOWED = "method_not_allowed"
     STATE_CHANGED = "state_changed"
     PAYLOAD_TOO_LARGE = "payload_too_large"
+    WRONG_CONTENT_TYPE = "wrong_content_type"
+    """For the host: the body is not said to be JSON."""
     INVALID_REQUEST = "invalid_request"
     ACTION_REFUSED = "action_refused"
     PLAN_UNREADABLE = "plan_unreadable"
@@ -34,7 +42,10 @@ class Code(StrEnum):
 
 
 STATUSES: Final[Mapping[Code, int]] = {
+    Code.UNREADABLE_REQUEST: 400,
     Code.INVALID_JSON: 400,
+    Code.NOT_LOGGED_IN: 401,
+    Code.FORGED_REQUEST: 403,
     Code.NOT_PERMITTED: 403,
     Code.UNKNOWN_PATH: 404,
     Code.UNKNOWN_RUN: 404,
@@ -42,6 +53,7 @@ STATUSES: Final[Mapping[Code, int]] = {
     Code.METHOD_NOT_ALLOWED: 405,
     Code.STATE_CHANGED: 409,
     Code.PAYLOAD_TOO_LARGE: 413,
+    Code.WRONG_CONTENT_TYPE: 415,
     Code.INVALID_REQUEST: 422,
     Code.ACTION_REFUSED: 422,
     Code.PLAN_UNREADABLE: 422,
@@ -66,7 +78,9 @@ class FieldProblem:
 
 @dataclass(kw_only=True, eq=False)
 class Problem(Exception):
-    """A request ends here; nothing was changed unless `problem` says otherwise.
+    """A request ends here; nothing was changed unless `remedy` says otherwise.
+
+    A host makes one too, for what it refuses by itself: `Problem(code=Code.NOT_LOGGED_IN, …).as_answer()`.
 
     Attributes:
         problem: a sentence.
@@ -103,3 +117,14 @@ class Problem(Exception):
             }
         }
         return Answer(status=STATUSES[self.code], document=document, headers=self.headers)
+
+
+def refuse_method(methods: Sequence[str]) -> Problem:
+    """Return that a path takes other methods."""
+    allowed = ", ".join(methods)
+    return Problem(
+        code=Code.METHOD_NOT_ALLOWED,
+        problem=f"This path takes {allowed} only.",
+        remedy=SEE_DOCUMENT,
+        headers={"Allow": allowed},
+    )

@@ -27,6 +27,21 @@ DOCUMENT_PATH: Final = "/backout/openapi.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """What can be asked for next with what an answer holds; expressions are those of OpenAPI.
+
+    Attributes:
+        to: the operation.
+        places: name in its path to expression.
+        body: expression of what its body holds; `None`: that is for whoever asks to say.
+    """
+
+    to: str
+    places: Mapping[str, str]
+    body: JsonValue = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """One thing that can be asked for.
 
@@ -39,6 +54,7 @@ class Route:
         query: what the query may hold.
         body: what the body may hold; `None`: it has none.
         refusals: what may be wrong besides what may be wrong with each.
+        links: what an answer leads to.
     """
 
     method: str
@@ -50,7 +66,12 @@ class Route:
     query: type[Query] = Query
     body: type[Body] | None = None
     refusals: tuple[Code, ...] = ()
+    links: tuple[Link, ...] = ()
 
+
+_SAME_RUN: Final = {"run_id": "$request.path.run_id"}
+_FIRST_RUN: Final = {"run_id": "$response.body#/runs/0/id"}
+_FIRST_REVIEW: Final = {"review_id": "$response.body#/reviews/0/id"}
 
 ROUTES: Final = (
     Route(
@@ -61,6 +82,7 @@ ROUTES: Final = (
         answer="Runs",
         answerer=list_runs,
         query=RunsQuery,
+        links=tuple(Link(to=name, places=_FIRST_RUN) for name in ("show_run", "list_next_actions", "preview_action")),
     ),
     Route(
         method="GET",
@@ -80,6 +102,7 @@ ROUTES: Final = (
         answer="Actions",
         answerer=list_next,
         refusals=(Code.UNKNOWN_RUN, Code.PLAN_UNREADABLE),
+        links=(Link(to="act_on_run", places=_SAME_RUN, body={"expecting": "$response.body#/version"}),),
     ),
     Route(
         method="POST",
@@ -106,6 +129,7 @@ ROUTES: Final = (
         answerer=preview_action,
         query=PreviewQuery,
         refusals=(Code.UNKNOWN_RUN, Code.PLAN_UNREADABLE, Code.INVALID_JSON),
+        links=(Link(to="act_on_run", places=_SAME_RUN, body="$response.body#/request/body"),),
     ),
     Route(
         method="GET",
@@ -115,6 +139,7 @@ ROUTES: Final = (
         answer="Reviews",
         answerer=list_reviews,
         query=ReviewsQuery,
+        links=tuple(Link(to=name, places=_FIRST_REVIEW) for name in ("show_review", "assign_review")),
     ),
     Route(
         method="GET",
@@ -124,6 +149,13 @@ ROUTES: Final = (
         answer="ReviewPicture",
         answerer=show_review,
         refusals=(Code.UNKNOWN_REVIEW,),
+        links=(
+            Link(
+                to="act_on_run",
+                places={"run_id": "$response.body#/review/run_id"},
+                body="$response.body#/decisions/0/request/body",
+            ),
+        ),
     ),
     Route(
         method="POST",
@@ -150,3 +182,10 @@ def match(pattern: str, path: str) -> Mapping[str, str] | None:
     places = {name[1:-1]: part for name, part in pairs if name.startswith("{")}
     is_same = all(part == name for name, part in pairs if not name.startswith("{"))
     return places if is_same and all(places.values()) else None
+
+
+def find_methods(path: str) -> tuple[str, ...]:
+    """Return the methods that a path takes; none: there is nothing at it."""
+    if path == DOCUMENT_PATH:
+        return ("GET",)
+    return tuple(route.method for route in ROUTES if match(route.path, path) is not None)

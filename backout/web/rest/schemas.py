@@ -163,7 +163,7 @@ def _make_problem() -> Schema:
         "assignee": or_null(TEXT),
     }
     optional = [name for name in properties if name not in ("code", "problem", "remedy")]
-    told = "Why it was not done, and what to do instead. Nothing was changed, unless `problem` says otherwise."
+    told = "Why it was not done, and what to do instead. Nothing was changed, unless `remedy` says otherwise."
     return make_object({"error": make_object(properties, optional=optional)}, told=told)
 
 
