@@ -113,19 +113,23 @@ def read_health(connection: Connection, *, overdue_seconds: float, most_sends: i
         ),
     ).one()
     late = select(func.count()).where(review.c.decision.is_(None), review.c.deadline_at < now)
-    silent = select(func.count()).select_from(run).where(*_is_silent())
     examples = select(run.c.id).where(*_is_silent()).order_by(run.c.id).limit(MOST_EXAMPLES)
     return Health(
         runs=count_by_state(connection),
         overdue_rows=overdue.rows,
         overdue_seconds=(now - overdue.oldest).total_seconds() if overdue.oldest else 0.0,
         untaken=tuple(UntakenStep(**row._mapping) for row in connection.execute(_untaken(most_sends))),
-        silent_runs=connection.execute(silent).scalar_one(),
+        silent_runs=count_silent_runs(connection),
         silent_examples=tuple(row.id for row in connection.execute(examples)),
         reviews=reviews.rows,
         review_seconds=(now - reviews.oldest).total_seconds() if reviews.oldest else 0.0,
         late_reviews=connection.execute(late).scalar_one(),
     )
+
+
+def count_silent_runs(connection: Connection) -> int:
+    """Return how many runs should move and have nothing that will move them (R4)."""
+    return connection.execute(select(func.count()).select_from(run).where(*_is_silent())).scalar_one()
 
 
 def list_open_plans(connection: Connection, *, limit: int = 100) -> list[JsonValue]:
