@@ -20,6 +20,7 @@ class Choices:
         read_only: nobody may act.
         act_without_login: whoever reaches Flower may act, where it asks for no login.
         has_login: Flower asks who is there.
+        metrics_seconds: how often the ledger is read for `/metrics`; 0: never.
     """
 
     database_url: str
@@ -27,6 +28,7 @@ class Choices:
     read_only: bool
     act_without_login: bool
     has_login: bool
+    metrics_seconds: float
 
     @classmethod
     def of(cls, given: Any) -> Self:
@@ -38,6 +40,7 @@ class Choices:
             read_only=given.backout_read_only or getattr(given, "read_only", False),
             act_without_login=given.backout_act_without_login,
             has_login=bool(given.basic_auth or given.auth),
+            metrics_seconds=given.backout_metrics_seconds,
         )
 
     def say_why_not(self, name: str) -> str:
@@ -75,4 +78,10 @@ def define_options() -> None:
         type=bool,
         default=False,
         help="let whoever reaches Flower act on runs, where it asks for no login",
+    )
+    define(
+        f"{PREFIX}metrics_seconds",
+        type=float,
+        default=15.0,
+        help="how often runs are read for /metrics, which asks for no login; 0: they are not told there",
     )

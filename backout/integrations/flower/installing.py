@@ -18,6 +18,7 @@ from backout.integrations.flower.choices import Choices, define_options
 from backout.integrations.flower.files import NAME, FilesModule
 from backout.integrations.flower.frame import fits_flower
 from backout.integrations.flower.handlers import PAGES
+from backout.integrations.flower.metrics import start_metrics
 from backout.integrations.flower.navigation import USE_OF_NAVIGATION, LinkTransform, NavigationModule, add_modules
 from backout.tasks.runtime import runtime_of
 
@@ -76,6 +77,7 @@ def _start(sender: Any = None, **_: Any) -> None:
         if choices.database_url:
             install_backout(sender, database_url=choices.database_url)
         ledger = runtime_of(sender).unverified_ledger.shown_url
+        start_metrics(sender, every_seconds=choices.metrics_seconds)
     except ConfigurationError as error:
         logger.warning("Runs tab: on %s, but it cannot show any: %s", _place(), error)
         return
