@@ -88,7 +88,7 @@ def test_who_may_act(given: dict[str, object], name: str, why: str) -> None:
         "backout_operators": [],
         "backout_read_only": False,
         "backout_act_without_login": False,
-        "backout_metrics_seconds": 15.0,
+        "backout_metrics_seconds": 15,
         "basic_auth": None,
         "auth": "",
     }

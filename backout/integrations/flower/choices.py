@@ -28,7 +28,7 @@ class Choices:
     read_only: bool
     act_without_login: bool
     has_login: bool
-    metrics_seconds: float
+    metrics_seconds: int
 
     @classmethod
     def of(cls, given: Any) -> Self:
@@ -81,7 +81,8 @@ def define_options() -> None:
     )
     define(
         f"{PREFIX}metrics_seconds",
-        type=float,
-        default=15.0,
+        # Not float: Flower's file would then have to say 30.0.
+        type=int,
+        default=15,
         help="how often runs are read for /metrics, which asks for no login; 0: they are not told there",
     )

@@ -14,7 +14,7 @@ from tests.support.flowers import Flower
 from tests.support.scenes import SCENES, rolled_back
 from tests.support.waiting import wait_until
 
-OFTEN = "--backout_metrics_seconds=0.2"
+OFTEN = "--backout_metrics_seconds=1"
 
 
 def ask(target: Flower) -> dict[tuple[str, ...], float]:

@@ -47,6 +47,7 @@ def test_every_page_of_flower_has_the_tab(start: Start, ledger: Ledger, version:
     assert run.id in page
     assert 'class="navbar-toggler"' in page, "Flower's frame is around it"
     assert f"Runs tab: on /runs (Flower {version}" in running.log
+    assert "backout_ledger_up" in running.client().get("/metrics").text
 
 
 def test_below_a_prefix_every_address_has_it(start: Start, ledger: Ledger) -> None:
@@ -92,12 +93,14 @@ def test_two_lines_in_its_configuration_are_enough(start: Start, ledger: Ledger,
     run = reserved(ledger)
     configuration = tmp_path / "flowerconfig.py"
     configuration.write_text(
-        "from backout.integrations.flower import install\ninstall()\nbackout_read_only = True\n"
+        "from backout.integrations.flower import install\ninstall()\n"
+        "backout_read_only = True\nbackout_metrics_seconds = 0\n"
         f"basic_auth = ['{ALICE}']\n"
     )
     running = start(f"--conf={configuration}", environment={"BACKOUT_FLOWER": "off"})
     shown = running.client(ALICE).get(f"/runs/{run.id}").text
     assert "this Flower is read-only" in shown
+    assert "backout" not in running.client().get("/metrics").text
     assert running.client().get("/runs").status == 401
 
 
