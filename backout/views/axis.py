@@ -17,7 +17,7 @@ BREAK_SHARE: Final = 0.05
 """Of the width of the picture, for each quiet stretch that is drawn short."""
 LONGEST_QUIET_SHARE: Final = 0.2
 """A quiet stretch that would take more than this of what is drawn to scale is drawn short."""
-SHORTEST_BREAK_SECONDS: Final = 2.0
+SHORTEST_BREAK_SECONDS: Final = 0.5
 _TICKS: Final = 6
 _STEPS: Final = (
     *(0.001 * step for step in (1, 2, 5, 10, 20, 50, 100, 200, 500)),

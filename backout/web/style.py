@@ -208,6 +208,7 @@ STYLE: Final = (
 }
 .backout .flow > li {
   position: relative; display: grid; grid-row: span 2; grid-template-rows: subgrid; gap: .35rem; min-width: 0;
+  font-size: 1rem;
 }
 .backout .flow .box, .backout .flow .undo {
   padding: .55rem .8rem; border: 1px solid var(--b-line); border-radius: .5rem; background: var(--b-sheet);
@@ -251,7 +252,7 @@ STYLE: Final = (
   font-size: 13px; font-weight: 650; stroke: var(--b-sheet); stroke-width: 4px; paint-order: stroke;
 }
 .backout .chart a { text-decoration: none; }
-.backout .chart .grid { stroke: var(--b-line); stroke-width: 1px; }
+.backout .chart .grid { stroke: var(--b-line); stroke-width: 1px; shape-rendering: crispEdges; }
 .backout .chart .gap { fill: var(--b-grey-fill); }
 .backout .chart .bar rect { fill: currentColor; stroke: currentColor; stroke-width: 1px; rx: 2px; }
 .backout .chart .attempt.tone-back rect, .backout .chart .attempt.tone-person rect { fill: var(--b-sheet); }
@@ -271,6 +272,7 @@ STYLE: Final = (
   .backout .flow > li > .box { position: static; }
   .backout .flow > li > .box::after { right: auto; left: 1rem; top: auto; bottom: -.95rem; transform: rotate(135deg); }
   .backout .flow > li > .next::after { display: none; }
+  .backout .facts .mark { white-space: normal; }
   .backout .chart { padding: .7rem .8rem; }
   .backout .chart .lane { display: block; padding-right: 1.1rem; }
   .backout .chart .who { padding: .25rem 0 0; }

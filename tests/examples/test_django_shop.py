@@ -80,6 +80,8 @@ def test_staff_helps_a_rollback_that_cannot_go_on(customer: Page, staff: Page) -
         staff.get_by_text("a person must decide").or_(staff.get_by_text("it could not be undone")).first
     ).to_be_visible()
     take_picture(staff, "django_admin_run", is_whole=False)
+    take_picture(staff.locator("section").filter(has=staff.locator(".flow")), "run_pipeline")
+    take_picture(staff.locator(".chart"), "run_timeline")
     run_url = staff.url
 
     staff.goto(f"/admin/orders/order/{order}/change/")

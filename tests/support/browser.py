@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from tests.support.waiting import PATIENCE
 
@@ -69,7 +69,18 @@ def open_context(
         context.close()
 
 
-def take_picture(page: Page, name: str, *, is_whole: bool = True) -> None:
-    """Make a picture for the documentation, `docs/pictures/<name>.png`, if that is asked for."""
-    if os.environ.get(PICTURES_VARIABLE):
-        page.screenshot(path=PICTURES / f"{name}.png", full_page=is_whole, animations="disabled")
+def take_picture(shown: Page | Locator, name: str, *, is_whole: bool = True) -> None:
+    """Make a picture of a page or of a part of it for the documentation, if that is asked for.
+
+    Args:
+        shown: what is on it.
+        name: of the file, `docs/pictures/<name>.png`.
+        is_whole: also what of a page does not fit into its window.
+    """
+    if not os.environ.get(PICTURES_VARIABLE):
+        return
+    path = PICTURES / f"{name}.png"
+    if isinstance(shown, Locator):
+        shown.screenshot(path=path, animations="disabled")
+    else:
+        shown.screenshot(path=path, full_page=is_whole, animations="disabled")
