@@ -12,6 +12,7 @@ from backout.states import Direction, RunState
 from backout.views.clock import Clock
 from backout.views.marks import RUN_MARKS
 from backout.views.statistics import (
+    COUNTED_RUNS,
     COUNTED_TO,
     OpenRuns,
     PipelineStatistics,
@@ -57,6 +58,7 @@ def draw_pipelines(engine: Engine, query: Mapping[str, str], *, places: Places, 
     return make_page(
         TITLE,
         _draw_windows(chosen, places),
+        _say_shortened(found),
         drawn or element("p", "The ledger has no runs yet."),
         disclose("What the numbers mean", [element("p", sentence) for sentence in explain_statistics(found)]),
         element("nav", element("a", "All runs", href=places.runs({})), class_="pages", aria_label="More"),
@@ -70,6 +72,13 @@ def _draw_windows(chosen: str, places: Places) -> Html:
     ]
     items = [element("li", link) for link in links]
     return element("nav", element("ul", items, class_="counts"), aria_label="Enqueued in the")
+
+
+def _say_shortened(found: Statistics) -> Html | None:
+    if not found.is_shortened:
+        return None
+    told = f"There were more runs than are counted. This is of the newest {COUNTED_RUNS:,}: those of the last "
+    return element("p", told, say_seconds(found.seconds), ".", class_="soft")
 
 
 def _draw_pipeline(one: PipelineStatistics, found: Statistics, places: Places) -> Html:
@@ -90,7 +99,7 @@ def _tell(one: PipelineStatistics, seconds: float, clock: Clock, places: Places)
     waiting: Child = "none"
     if reviews is not None:
         oldest = element("a", "the oldest", href=places.review(reviews.oldest_id))
-        waiting = [f"{reviews.reviews:,}, ", oldest, " since ", draw_age(reviews.oldest_at, clock)]
+        waiting = [f"{reviews.reviews:,}, ", oldest, " ", draw_age(reviews.oldest_at, clock)]
     return [
         ("Enqueued", _say_throughput(one.enqueued, seconds)),
         ("Finished", _say_throughput(one.finished, seconds)),

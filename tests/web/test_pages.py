@@ -306,6 +306,19 @@ def test_page_of_pipelines_says_rates_in_words_and_leads_to_what_is_stuck(
 
 
 @ON_ONE
+def test_page_of_pipelines_says_when_it_has_not_counted_all(
+    ledger: Ledger, engine: RecordingEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then the time that the rates are of is the time of what was counted."""
+    monkeypatch.setattr("backout.views.statistics.COUNTED_RUNS", 1)
+    for _ in range(2):
+        RecordedRun(ledger=ledger)
+    text = read(draw_pipelines(engine, {"window": "week"}, **WITH)).text
+    assert "There were more runs than are counted" in text
+    assert re.search(r"Enqueued1 run, \d+\.\d a minute", text)
+
+
+@ON_ONE
 def test_page_of_pipelines_of_an_empty_ledger_says_so(ledger: Ledger, engine: RecordingEngine) -> None:
     """And an unknown window is the usual one."""
     assert "no runs yet" in read(draw_pipelines(engine, {"window": "<year>"}, **WITH)).text
