@@ -10,7 +10,7 @@ from backout.ledger import figures, queries
 from backout.ledger.figures import Figures
 from backout.ledger.session import Ledger
 from backout.states import RunState, StepState
-from tests.support.ledgers import claim, create_run, key_of, put_run, put_step, set_run, set_step
+from tests.support.ledgers import claim, create_run, key_of, put_run, put_step, retry_later, set_run, set_step
 from tests.support.scenes import doubted, parked, rolled_back, succeeded, undo_failed
 
 
@@ -49,6 +49,7 @@ def test_what_is_open_is_told_for_each_pipeline(ledger: Ledger) -> None:
     [
         ("a worker", 600, 0),
         ("a worker, and it was sent again", 900, 0),
+        ("a worker for its retry", 120, 0),
         ("a sweeper", 300, 1),
         ("nothing: its attempt runs", 0, 0),
         ("nothing: a person has stopped the run", 0, 0),
@@ -65,6 +66,9 @@ def test_lag_is_how_long_what_is_due_has_waited(ledger: Ledger, lacking: str, la
         case "a worker, and it was sent again":
             set_step(ledger, key, sends=4, dispatched_at=now - timedelta(seconds=60))
             set_run(ledger, run_id, updated_at=now - timedelta(seconds=900))
+        case "a worker for its retry":
+            assert retry_later(ledger, claim(ledger, key), delay_seconds=0)
+            set_step(ledger, key, next_retry_at=now - timedelta(seconds=120))
         case "a sweeper":
             claim(ledger, key)
             set_step(ledger, key, sweep_at=now - timedelta(seconds=300))

@@ -80,7 +80,7 @@ class Refresher:
         try:
             self._read()
         except (ConfigurationError, *LEDGER_ERRORS) as error:
-            self._note_failure(f"the ledger cannot be read: {error}")
+            self._note_failure(str(error))
         except Exception as error:
             # A release that writes what this one does not know, or a defect of ours: Flower has to go on.
             self._note_failure(f"{type(error).__name__}: {error}")
@@ -133,5 +133,5 @@ class Refresher:
         self._failures += 1
         self.snapshot = replace(self.snapshot, is_up=False)
         if not self._said:
-            logger.warning("Metrics of runs: %s; it is tried again, and said once", problem)
+            logger.warning("Metrics of runs stay as they are until the ledger is read again: %s", problem)
         self._said = problem
