@@ -62,6 +62,7 @@ def draw_pipelines(engine: Engine, query: Mapping[str, str], *, places: Places, 
         drawn or element("p", "The ledger has no runs yet."),
         disclose("What the numbers mean", [element("p", sentence) for sentence in explain_statistics(found)]),
         element("nav", element("a", "All runs", href=places.runs({})), class_="pages", aria_label="More"),
+        is_live=True,
     )
 
 

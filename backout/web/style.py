@@ -236,6 +236,7 @@ STYLE: Final = (
   background: var(--b-sheet);
 }
 .backout .chart figcaption { padding: .6rem 0 0; color: var(--b-soft); font-size: .85rem; line-height: 1.45; }
+.backout a.way { display: inline-block; white-space: nowrap; }
 .backout .chart .lane { display: flex; gap: 1rem; align-items: center; padding-right: 1.3rem; }
 .backout .chart .lane > svg { flex: 1 1 0; min-width: 0; overflow: visible; align-self: stretch; }
 .backout .chart .who {

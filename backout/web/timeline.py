@@ -70,7 +70,7 @@ def _draw_attempts(line: TimelineLine, places: Places) -> list[Child]:
     url = places.task(line.row.task_id) if line.row is not None else None
     if url is None or not line.attempts:
         return [line.attempts] if line.attempts else []
-    link = element("a", element("span", f"{line.name}: ", class_="unseen"), "Celery task", href=url)
+    link = element("a", element("span", f"{line.name}: ", class_="unseen"), "Celery task", href=url, class_="way")
     return [line.attempts, " ", link]
 
 

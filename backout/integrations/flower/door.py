@@ -25,7 +25,7 @@ REFRESH_SECONDS: Final = 5
 LARGEST_BODY_BYTES: Final = 16 * 1024 * 1024
 """Of a request. An output that somebody types has a limit of its own, `backout_max_payload_bytes`."""
 _SAID_COOKIE: Final = "backout_said"
-_PAGES: Final = (("Runs", "runs"), ("Reviews", "reviews"))
+_PAGES: Final = (("Runs", "runs"), ("Reviews", "reviews"), ("Pipelines", "pipelines"))
 _CROSS_ORIGIN: Final = ("Access-Control-Allow-Origin", "Access-Control-Allow-Headers", "Access-Control-Allow-Methods")
 
 

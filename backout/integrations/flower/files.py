@@ -33,6 +33,11 @@ _STYLE: Final = (
 .backout-tab .refreshing { min-height: 2rem; font-size: .875rem; }
 .backout-tab .refreshing button { padding: .1rem .6rem; border: 1px solid currentColor; border-radius: .3rem; }
 .backout-tab .refreshing button { background: none; color: inherit; font: inherit; cursor: pointer; }
+/* Flower's page is the ground; and its Bootstrap has other ideas of two of our names. */
+.backout-tab .backout { max-width: none; padding: 0; background: none; }
+.backout-tab .backout .mark { padding: 0; background: none; }
+.backout-tab .backout .row { margin: 0; }
+.backout-tab .backout .row > * { flex: none; width: auto; margin-top: 0; }
 .backout-way { margin: .5rem 1rem; }
 @media (max-width: 45rem) {
   .backout-tab { padding: 0 .25rem; }

@@ -13,7 +13,7 @@ from backout.integrations.flower.places import name_route
 from backout.integrations.flower.work import ACT_SECONDS, READ_SECONDS, LedgerAway, do
 from backout.web.acting import Acted, act_on_form, draw_preview, take_review
 from backout.web.host import Page
-from backout.web.pages import draw_review, draw_reviews, draw_run, draw_runs
+from backout.web.pages import draw_pipelines, draw_review, draw_reviews, draw_run, draw_runs
 
 
 class PageHandler(Door):
@@ -115,6 +115,15 @@ class AssignmentHandler(PageHandler):
         await self.change(take_review, int(review_id), self.form())
 
 
+class PipelinesHandler(PageHandler):
+    """How each pipeline is doing."""
+
+    @authenticated
+    async def get(self) -> None:
+        """Show it."""
+        await self.draw(draw_pipelines, self.query())
+
+
 # By `url`, not as tuples: Flower forgets the rest of a tuple where it has a prefix.
 PAGES: Final = [
     url(r"/runs", RunsHandler, name=name_route("runs")),
@@ -123,5 +132,6 @@ PAGES: Final = [
     url(r"/reviews", ReviewsHandler, name=name_route("reviews")),
     url(r"/reviews/([0-9]{1,18})", ReviewHandler, name=name_route("review")),
     url(r"/reviews/([0-9]{1,18})/take", AssignmentHandler, name=name_route("assignment")),
+    url(r"/pipelines", PipelinesHandler, name=name_route("pipelines")),
     url(r"/backout/(style\.css|script\.js)", FileHandler, name=name_route("file")),
 ]

@@ -88,9 +88,11 @@ class RunsQuery(Query):
     pipeline: Text | None = Field(None, description="Only runs of this pipeline.")
     state: tuple[RunState, ...] = Field((), description="Only runs in this state; may be repeated.")
     needs_person: Flag = Field(False, description="Only runs for which a person must decide something.")
-    text: Text | None = Field(None, description="Only where the id, the source event or the subject is this.")
+    text: Text | None = Field(
+        None, description="Only where the id, the source event, the subject or an external id is this."
+    )
     since: Instant | None = Field(
-        None, description="Only what has changed at this instant or later; without a zone it is in UTC."
+        None, description="Only runs enqueued at this instant or later; without a zone it is in UTC."
     )
     before: Annotated[str, Field(pattern=f"^{RUN_ID}$")] | None = Field(
         None, description="Only runs older than the one of this id: `next_before` leads to the next page."

@@ -27,7 +27,7 @@ def list_runs(asked: Asked) -> JsonValue:
         needs_person=query.needs_person,
         before=RunId(query.before.lower()) if query.before is not None else None,
         limit=query.limit,
-        since=query.since,
+        enqueued_since=query.since,
     )
     found = read_runs(asked.engine.ledger, wanted)
     return {
