@@ -52,10 +52,30 @@ def open_browser() -> Iterator[Browser]:
 
 @contextmanager
 def open_context(
-    browser: Browser, base_url: str, *, width: int = 1100, height: int = 900, is_dark: bool = False
+    browser: Browser,
+    base_url: str,
+    *,
+    width: int = 1100,
+    height: int = 900,
+    is_dark: bool = False,
+    user: str = "",
+    has_scripts: bool = True,
 ) -> Iterator[BrowserContext]:
-    """Open a browser of a person's own: its own cookies, and paths that begin at `base_url`."""
+    """Open a browser of a person's own: its own cookies, and paths that begin at `base_url`.
+
+    Args:
+        browser: the program.
+        base_url: of the site.
+        width: of what is seen, in pixels.
+        height: likewise.
+        is_dark: the reader's system prefers dark pages.
+        user: `name:password`, which it gives a site that asks (HTTP basic authentication).
+        has_scripts: pages may run theirs.
+    """
+    name, _, password = user.partition(":")
     context = browser.new_context(
+        http_credentials={"username": name, "password": password} if user else None,
+        java_script_enabled=has_scripts,
         base_url=base_url,
         viewport={"width": width, "height": height},
         color_scheme="dark" if is_dark else "light",

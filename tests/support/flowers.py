@@ -126,6 +126,7 @@ def run_flower(
         packages: where another release of Flower is; `None`: the one that is installed.
         command: what comes behind `celery -A app`.
     """
+    folder.mkdir(exist_ok=True)
     port = free_port()
     log = folder / f"flower-{port}.log"
     paths = [str(path) for path in (packages, ROOT) if path is not None]

@@ -1,5 +1,6 @@
 """Waiting for a condition with a deadline: the only place in the tests that sleeps."""
 
+import os
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -7,7 +8,7 @@ from typing import TypeVar
 Found = TypeVar("Found")
 
 POLL_SECONDS = 0.02
-PATIENCE = 4
+PATIENCE = float(os.environ.get("BACKOUT_TEST_PATIENCE", "4"))
 """How much longer than a test expects it is waited before it fails: on a busy machine everything takes its time."""
 
 
