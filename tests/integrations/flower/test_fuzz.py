@@ -14,7 +14,7 @@ from backout.ledger import queries
 from backout.ledger.session import Ledger
 from tests.integrations.flower.starting import ALICE, LOGIN, Start
 from tests.support.flowers import Client
-from tests.support.scenes import SCENES, entries_of
+from tests.support.scenes import doubted, entries_of, parked, paused, reserved, succeeded, undo_failed
 
 CHECKS: Final = (
     "not_a_server_error",
@@ -25,8 +25,10 @@ CHECKS: Final = (
     "unsupported_method",
     "allow_header_conformance",
 )
-CASES: Final = 50
+CASES: Final = 30
 """Requests of each kind for each operation."""
+FEW: Final = (reserved, parked, doubted, succeeded, undo_failed, paused)
+"""Scenes of which most requests find one, in the version that they expect."""
 SECONDS: Final = 240
 """After which something hangs."""
 
@@ -58,7 +60,7 @@ def test_nothing_that_is_sent_breaks_it_or_the_promises_of_its_document(
     start: Start, ledger: Ledger, tmp_path: Path
 ) -> None:
     """No error of the server, no status, header, type or shape that the document does not name; links lead on."""
-    runs = [scene(ledger) for scene in SCENES.values()]
+    runs = [scene(ledger) for scene in FEW]
     flower = start(LOGIN)
     client = flower.client(ALICE)
     served = client.get("/api/backout/openapi.json")
