@@ -32,6 +32,7 @@ from tests.support.commands import call
 from tests.support.ledgers import on_sqlite
 from tests.support.pages import PLACES, viewer
 from tests.support.recorder import RecordingEngine
+from tests.support.rest import ask
 from tests.support.runs import ORDER_PLAN, RecordedRun
 from tests.support.scenes import REQUESTS, SCENES, doubted, entries_of, rolled_back, rows_of
 
@@ -80,6 +81,12 @@ def documents(engine: RecordingEngine, run: RecordedRun) -> Iterator[str]:
         yield json.dumps(shape_preview(look_at(engine, run.id, request)))
     for page in pages(engine, run, [review.id for review in reviews]):
         yield unescape(page.body)
+    paths = ["/runs", *(f"/runs/{run.id}{more}" for more in ("", "/actions")), "/reviews"]
+    for path in [*paths, *(f"/reviews/{review.id}" for review in reviews)]:
+        yield json.dumps(ask(engine, "GET", path)[1], ensure_ascii=False)
+    yield json.dumps(ask(engine, "GET", f"/runs/{run.id}", entries="1")[1], ensure_ascii=False)
+    for verb in (Verb.ROLLBACK, Verb.RESUME, Verb.RETRY_STEP, Verb.CANCEL):
+        yield json.dumps(ask(engine, "GET", f"/runs/{run.id}/preview", verb=verb.value)[1], ensure_ascii=False)
 
 
 def pages(engine: RecordingEngine, run: RecordedRun, review_ids: list[int]) -> Iterator[Page]:
@@ -147,3 +154,19 @@ def test_an_output_that_a_person_types_is_masked_and_handed_on(ledger: Ledger, e
     assert row.output == {"van": "van_4711"}
     shown = [*documents(engine, run), str(shape(mask_done(acted, look.view.plan, look.secrets))), str(entries_of(run))]
     assert [text for text in shown if "van_4711" in text] == []
+
+
+@on_sqlite
+def test_a_program_is_shown_no_more_of_what_it_has_done(ledger: Ledger, engine: RecordingEngine) -> None:
+    """Neither in the answer nor when it is too late; and a refused request says nothing of it."""
+    run = rolled_back(ledger)
+    version = ask(engine, "GET", f"/runs/{run.id}/actions")[1]["version"]
+    asked = {"reason": "no courier, timed out", "expecting": version}
+    path = f"/runs/{run.id}/actions"
+    told = [
+        ask(engine, "POST", path, body={**asked, "verb": "pause"}),
+        ask(engine, "POST", path, body={**asked, "verb": "rerun_compensation", "step": "charge_card"}),
+        ask(engine, "POST", path, body={**asked, "verb": "resume"}),
+    ]
+    assert [status for status, _ in told] == [422, 200, 409]
+    assert found_in(json.dumps(document, ensure_ascii=False) for _, document in told) == []

@@ -10,6 +10,7 @@ from backout.ledger import queries, reading
 from backout.ledger.records import ReviewRecord
 from backout.ledger.session import LedgerConnection
 from backout.views.look import look_at
+from backout.views.masking import Masking
 from backout.views.picture import RunPicture, read_picture
 from backout.views.shapes import shape, shape_review
 from backout.views.story import tell_story
@@ -32,7 +33,8 @@ def list_reviews(asked: Asked) -> JsonValue:
         )
         runs = reading.find_runs(connection, {review.run_id for review in found})
         now = queries.read_clock(connection)
-        shaped = [shape_review(review, runs.get(review.run_id), now) for review in found[: query.limit]]
+        shown = Masking().mask_reviews(connection, found[: query.limit])
+        shaped = [shape_review(review, runs.get(review.run_id), now) for review in shown]
         next_after = found[query.limit - 1].id if len(found) > query.limit else None
         return {"reviews": [*shaped], "next_after": next_after, "now": shape(now)}
 
@@ -44,7 +46,7 @@ def show_review(asked: Asked) -> JsonValue:
     review = asked.read_review()
     picture = read_picture(asked.engine.ledger, review.run_id, last_entries=ENTRIES_OF_STORY)
     return {
-        "review": shape_review(review, picture.run, picture.now),
+        "review": shape_review(picture.masked(review), picture.run, picture.now),
         "summary": tell_story(picture),
         "run": shape(picture.run),
         "decisions": _shape_decisions(asked, picture, review),
