@@ -10,6 +10,7 @@ from backout.views.runs import RunFilter, read_runs
 from backout.views.shapes import shape, shape_picture
 from backout.web.rest.asking import Asked
 from backout.web.rest.fields import RunQuery, RunsQuery
+from backout.web.runs_page import COUNTED_TO
 
 MOST_ENTRIES: Final = 10_000
 """Entries of a run that are shown, the newest."""
@@ -29,10 +30,11 @@ def list_runs(asked: Asked) -> JsonValue:
         limit=query.limit,
         enqueued_since=query.since,
     )
-    found = read_runs(asked.engine.ledger, wanted)
+    found = read_runs(asked.engine.ledger, wanted, count_to=COUNTED_TO)
     return {
         "runs": shape(found.runs),
         "counts": {state.value: count for state, count in found.counts.items()},
+        "counted_to": found.counted_to,
         "next_before": found.runs[-1].id if found.has_older else None,
         "now": shape(found.now),
     }

@@ -180,10 +180,12 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
         {
             "runs": list_of(refer("Run")),
             "counts": {"type": "object", "additionalProperties": WHOLE},
+            "counted_to": WHOLE,
             "next_before": or_null(TEXT),
             "now": INSTANT,
         },
-        told="Runs, newest first; `counts` are of all runs, or of the pipeline's, by state.",
+        told="Runs, newest first; `counts` are of all runs, or of the pipeline's, by state: of each as far as "
+        "`counted_to`, and one more where there are more.",
     ),
     "Picture": _make_picture(),
     "Actions": make_object(
