@@ -6,22 +6,16 @@ The engine and the user's functions work with the true values; whoever shows som
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from backout.ledger.records import StepRecord
 from backout.pipelines.contract import Plan
+from backout.pipelines.quotes import MASK, Quotes
 from backout.states import Direction
 
-MASK: Final = "[masked]"
-"""What is shown instead: the same for every value, so that nothing can be told from its length."""
 EVERYTHING: Final = "*"
-SHORTEST_HIDDEN: Final = 4
-"""Characters. What is shorter is masked in its field, and not looked for in text: it would be found everywhere."""
-_REJECTED_INPUT: Final = re.compile(r"input_value=.*?, input_type=", re.DOTALL)
-"""How pydantic quotes what it refuses: shortened, so that a value in it is no longer found whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +96,7 @@ class Secrets:
         self._of_steps: Final = tuple(map(Fields.of, of_steps))
         self._elsewhere: Final = Fields.of(shared)
         self._id_names: Final = {name for fields in self._of_steps for name in fields.names}
-        self._pattern: Final = None if self.are_none else _pattern(self._values(run_input, steps, facts))
+        self._quotes: Final = Quotes(() if self.are_none else self._values(run_input, steps, facts))
 
     def _values(
         self, run_input: Any, steps: Iterable[StepRecord], facts: Iterable[tuple[int | None, Any]]
@@ -127,9 +121,7 @@ class Secrets:
 
     def hide(self, text: str) -> str:
         """Return a text in which no sensitive value of the run stands, whatever its case."""
-        if self._pattern is None:
-            return text if self.are_none else _REJECTED_INPUT.sub(_REJECTED, text)
-        return self._pattern.sub(MASK, _REJECTED_INPUT.sub(_REJECTED, text))
+        return text if self.are_none else self._quotes.hide(text)
 
     def hide_optional(self, text: str | None) -> str | None:
         """Return as `hide`; `None` stays so."""
@@ -202,9 +194,6 @@ def declares_outputs(plan: Plan) -> bool:
     return any(step.sensitive for step in plan.steps) or bool(Fields.of(plan.sensitive).names)
 
 
-_REJECTED: Final = f"input_value={MASK}, input_type="
-
-
 def _is_external_id(detail: Mapping[str, Any]) -> bool:
     """Return whether this is how an entry tells an external id."""
     return detail.keys() == {"name", "value"}
@@ -215,31 +204,6 @@ def _output_of(row: StepRecord) -> Any:
     if row.direction is Direction.RECONCILE and isinstance(row.output, Mapping):
         return row.output.get("output")
     return row.output
-
-
-def _pattern(hidden: Iterable[Any]) -> re.Pattern[str] | None:
-    """Return what finds each of some values in a text; `None` when none of them is long enough to be looked for."""
-    sought = {found for value in hidden for found in _spellings(value)}
-    if not sought:
-        return None
-    # The longest first: of two that begin alike the shorter one would leave the end of the other.
-    return re.compile("|".join(sorted(sought, key=lambda one: (-len(one), one))), re.IGNORECASE)
-
-
-def _spellings(value: Any) -> Iterator[str]:
-    """Yield patterns for every way in which a value, or one inside it, is written in text."""
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        for item in value:
-            yield from _spellings(item)
-    elif isinstance(value, str) and len(value.strip()) >= SHORTEST_HIDDEN:
-        text = value.strip()
-        # As it is, and as Python and JSON quote it.
-        quoted = (repr(text), json.dumps(text), json.dumps(text, ensure_ascii=False))
-        yield from map(re.escape, {text, *(one[1:-1] for one in quoted)})
-    elif isinstance(value, int | float) and not isinstance(value, bool) and len(str(value)) >= SHORTEST_HIDDEN:
-        yield from (rf"(?<!\d){re.escape(text)}(?!\d)" for text in {str(value), json.dumps(value)})
 
 
 NO_SECRETS: Final = Secrets(Plan(pipeline="", steps=()), None)

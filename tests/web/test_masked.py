@@ -17,7 +17,7 @@ from backout.compensations.verbs import assign_review
 from backout.ledger import following, queries
 from backout.ledger.session import Ledger
 from backout.pipelines.contract import Plan
-from backout.pipelines.masking import MASK
+from backout.pipelines.quotes import MASK
 from backout.views.entries import say_why
 from backout.views.look import list_actions, look_at, read_view
 from backout.views.masking import Masking, mask_done
