@@ -137,7 +137,9 @@ def act(
             _expect(connection, request, view, expecting)
             intent = _checked(view, request)
             if isinstance(intent, Refusal):
-                raise ActionRefused(verb=request.verb.value, run_id=run_id, why=intent.why, remedy=intent.remedy)
+                hide = secrets_of(connection, view.run, view.plan).hide
+                why, remedy = hide(intent.why), hide(intent.remedy)
+                raise ActionRefused(verb=request.verb.value, run_id=run_id, why=why, remedy=remedy)
             _hold_off_workers(connection, request, view)
             why = _hide_secrets(connection, view, intent, reason)
             return write(connection, found.settings, view, intent, actor=actor, reason=why), intent
