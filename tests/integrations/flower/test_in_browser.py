@@ -86,15 +86,15 @@ def test_who_knows_flower_finds_a_run_that_needs_help_and_helps_it(
         page.get_by_label("needs a person").check()
         page.get_by_role("button", name="Show").click()
         expect(page.get_by_role("table")).to_contain_text("Ada")
-        take_picture(page, "flower_runs")
+        take_picture(page, "flower_runs", is_whole=False)
         page.get_by_title(handle.id).click()
         expect(page.locator(".story")).to_contain_text("the bank refused")
-        take_picture(page, "flower_run")
+        take_picture(page, "flower_run", is_whole=False)
         page.get_by_role("link", name=re.compile("Look at the review")).first.click()
-        take_picture(page, "flower_review")
+        take_picture(page, "flower_review", is_whole=False)
         page.go_back()
         page.get_by_role("link", name=re.compile(r"Preview\s*: Retry the step")).click()
-        take_picture(page, "flower_preview")
+        take_picture(page, "flower_preview", is_whole=False)
         give_reason_and_do(page)
         expect(page.get_by_role("status").first).to_contain_text("Done: retry the step")
         # Shown anew without a click.
@@ -161,6 +161,9 @@ def test_among_ten_thousand_runs_every_filter_finds_its_own(browser: Browser, fl
         expect(page.get_by_role("table")).to_contain_text("customer-42")
         expect(page.locator("table tbody tr")).to_have_count(50)
         expect(page.get_by_role("link", name="Older runs")).to_have_count(0)
+        page.get_by_role("link", name="Pipelines", exact=True).first.click()
+        expect(page.locator(".backout")).to_contain_text(PIPELINE)
+        take_picture(page, "flower_pipelines")
 
 
 def test_a_form_on_another_site_changes_nothing(browser: Browser, flower: Flower, shop: Stack) -> None:
@@ -275,7 +278,7 @@ def test_a_run_that_no_worker_takes_up_says_so(browser: Browser, flower: Flower,
         expect(page.locator(".backout")).to_contain_text(re.compile("waits for a worker since"))
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= 390, f"a phone would have to scroll sideways: {wide}"
-        take_picture(page, "flower_phone")
+        take_picture(page, "flower_phone", is_whole=False)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -293,7 +296,7 @@ def test_it_follows_the_theme_that_is_chosen_in_flower(
         brightness = sum(int(part) for part in re.findall(r"\d+", ground)[:3]) / 3
         assert (brightness < 60) is (theme == "dark"), ground
         if theme == "dark":
-            take_picture(page, "flower_dark")
+            take_picture(page, "flower_dark", is_whole=False)
 
 
 def test_after_a_restart_the_runs_are_all_there(browser: Browser, flower: Flower, shop: Stack) -> None:
