@@ -148,6 +148,12 @@ class Flower:
                 return None
             raise
 
+    def run_state(self, run_id: UUID) -> str:
+        """Return the state that the tab shows for a run."""
+        request = urllib.request.Request(f"{self._url}/api/runs/{run_id}", headers=self._header)
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
+            return str(json.load(answer)["run"]["state"])
+
     def refuses_strangers(self) -> bool:
         """Tell whether who has no password sees nothing."""
         try:

@@ -65,7 +65,9 @@ class Scenario:
             timeout_seconds=QUICK_SECONDS,
             what=f"Flower shows {len(tasks)} tasks of the run {run_id}",
         )
-        self._say("order", f"{expected}, {len(tasks)} tasks seen in Flower; its page: {message}")
+        if (shown := self._flower.run_state(run_id)) != expected:
+            raise CheckFailed(f"Flower's tab says that a run is {shown}, and it is {expected}")
+        self._say("order", f"{expected}, seen in Flower with {len(tasks)} tasks; its page: {message}")
         return message
 
     def replace_worker(self) -> None:

@@ -261,9 +261,13 @@ def test_a_step_leads_to_flowers_task_and_back(browser: Browser, flower: Flower,
     with sitting(browser, flower) as page:
         task = flower.client(ALICE)
         wait_until(lambda: "SUCCESS" in task.get(f"/task/{handle.id}").text, 20, "Flower knows the task")
-        open_page(page, f"/tasks?search=kwargs:run%3D{handle.id}")
+        open_page(page, "/tasks")
+        page.get_by_role("searchbox").fill(f"kwargs:run={handle.id}")
+        for name in ("goods", "money_review"):
+            expect(page.get_by_role("row").filter(has_text=f"tests.support.apps.pipelines.{name}")).to_have_count(1)
         open_page(page, f"/task/{handle.id}")
         expect(page.get_by_text("tests.support.apps.pipelines.goods").first).to_be_visible()
+        assert "'pipeline': 'reviewing'" in page.content().replace("&#39;", "'"), "what people search for is shown"
         page.get_by_role("link", name="Run of this task").click()
         expect(page.get_by_role("heading", level=1)).to_contain_text("reviewing")
         page.get_by_role("link", name=re.compile("Celery task")).first.click()
