@@ -56,8 +56,7 @@ class Figures:
 def read_figures(connection: Connection, *, overdue_seconds: float) -> Figures:
     """Return how the ledger is doing.
 
-    The cost grows with what is open (runs, and rows that are under way), not with what is finished; but open reviews
-    are looked for among all reviews.
+    The cost grows with what is open (runs, reviews, and rows that are under way), not with what is finished.
 
     Args:
         connection: any.

@@ -14,6 +14,10 @@ depends_on = None
 
 def upgrade() -> None:
     """Let a list of a million runs stay on an index, whatever it is narrowed by."""
+    if op.get_bind().dialect.name == "postgresql":
+        # At once all that is needed. Building an index keeps writers away and lets readers in, dropping one wants to be
+        # alone: a transaction that has read a run and is about to write it would wait for us, and we for it.
+        op.execute("LOCK TABLE backout_run, backout_review IN ACCESS EXCLUSIVE MODE")
     # Under a new name, and before the old one goes: at no moment may an event start two runs (R9).
     op.create_index("uq_backout_run_event", "backout_run", ["source_event_id", "pipeline"], unique=True)
     op.drop_index("uq_backout_run_source_event", "backout_run")
