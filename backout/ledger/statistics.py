@@ -21,6 +21,7 @@ _ABOUT_ATTEMPTS: Final = (
     Event.STEP_SUCCEEDED.value,
     Event.RETRY_SCHEDULED.value,
     Event.STEP_FAILED.value,
+    Event.RESULT_REUSED.value,
 )
 
 

@@ -189,10 +189,12 @@ def summarise_attempts(facts: Iterable[AttemptFact]) -> tuple[StepStatistics, ..
 
 def _summarise(step: str, direction: Direction, facts: Sequence[AttemptFact]) -> StepStatistics:
     started = {_attempt(fact): fact.at for fact in facts if fact.event is Event.ATTEMPT_STARTED}
+    # What was taken from another run took no time of its own.
+    reused = {_attempt(fact) for fact in facts if fact.event is Event.RESULT_REUSED}
     took = sorted(
         (fact.at - started[_attempt(fact)]).total_seconds()
         for fact in facts
-        if fact.event is Event.STEP_SUCCEEDED and _attempt(fact) in started
+        if fact.event is Event.STEP_SUCCEEDED and _attempt(fact) in started.keys() - reused
     )
     return StepStatistics(
         step=step,
