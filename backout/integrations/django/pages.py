@@ -16,6 +16,7 @@ from django.utils.safestring import mark_safe
 from backout.compensations.actions import LONGEST_ACTOR
 from backout.errors import BackoutError, ConfigurationError
 from backout.integrations.django.configuration import ledger_alias
+from backout.integrations.django.fields import DocumentField
 from backout.integrations.django.places import AdminPlaces
 from backout.ledger.session import LEDGER_ERRORS
 from backout.web.acting import LOST_ANSWER
@@ -27,6 +28,8 @@ PERMISSIONS: Final = {
     Permission.ACT: "backout.act_run",
     Permission.ACROSS_IRREVERSIBLE: "backout.act_across_irreversible",
 }
+_MAY_QUOTE: Final = frozenset(("error_summary", "idempotency_key", "exclusive_key", "reason", "note"))
+"""Texts in which a value may stand that is masked wherever it is shown."""
 STYLE_SECONDS: Final = 365 * 24 * 60 * 60
 _VERSION: Final = hashlib.sha256(STYLE.encode()).hexdigest()[:12]
 
@@ -38,6 +41,13 @@ class PageAdmin(admin.ModelAdmin):
     show_full_result_count = False
     # Each would be counted for itself, at every look.
     show_facets = admin.ShowFacets.NEVER
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        """Return whether an address may narrow the list by this: not by what is masked, or could be guessed by it."""
+        documents = {field.name for field in self.opts.get_fields() if isinstance(field, DocumentField)}
+        if lookup.partition("__")[0] in documents | _MAY_QUOTE:
+            return False
+        return bool(super().lookup_allowed(lookup, value, request))
 
     def has_view_permission(self, request: HttpRequest, obj: object = None) -> bool:
         """Return whether they may see runs, and with them all that is recorded of them."""

@@ -126,6 +126,16 @@ def test_list_is_narrowed_by_filters(ledger: Ledger) -> None:
     assert past.id in found(client)
 
 
+@pytest.mark.parametrize(
+    "address",
+    [f"{RUNS}?input__contains=4111", f"{RUNS}?input__regex=4", f"{RUNS}?error_summary__contains=4"],
+)
+def test_nobody_guesses_what_is_masked_by_narrowing_the_list(ledger: Ledger, address: str) -> None:
+    """A value that no page shows could be read letter by letter."""
+    parked(ledger)
+    assert client_of(LOOKS).get(address).status_code == 400
+
+
 def test_list_is_searched_by_whatever_somebody_has_at_hand(ledger: Ledger) -> None:
     """A run's id or its beginning, a source event, a subject, an external id: whole words, on every database."""
     run = parked(ledger, source_event="form-7", subject="customer 8")
