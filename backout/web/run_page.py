@@ -38,6 +38,7 @@ from backout.web.pieces import (
     draw_table,
     draw_time,
     make_page,
+    notice,
     paragraphs,
     refuse_view,
     section,
@@ -47,6 +48,7 @@ from backout.web.questions import draw_review_facts
 from backout.web.timeline import MOST_LINES, draw_timeline
 
 MOST_ENTRIES: Final = 500
+NEWER_RELEASE: Final = "It is there, and a newer release has recorded something of it. Look at it with that release."
 _ENTRY_HEADINGS: Final = ("When", "What", "Who", "Why")
 _CONTRACT_HEADINGS: Final = ("Step", "Recovery action", "Attempts", "If it fails for good", "If it is cut off")
 
@@ -55,7 +57,11 @@ def draw_run(engine: Engine, run_id: str, *, places: Places, viewer: Viewer) -> 
     """Return the page of a run; one whose plan this release cannot read has its page too, without actions."""
     if not viewer.may(Permission.VIEW):
         return refuse_view()
-    picture = find_picture(engine, run_id)
+    try:
+        picture = find_picture(engine, run_id)
+    except ValueError:
+        # An event or a state that this release does not know: while releases are mixed, a newer one has written it.
+        return make_page("Not readable", notice("This release cannot read this run", NEWER_RELEASE), status=422)
     if picture is None:
         return show_missing_run(run_id)
     view = read_view(engine.ledger, picture.run.id) if picture.plan is not None else None
@@ -64,10 +70,18 @@ def draw_run(engine: Engine, run_id: str, *, places: Places, viewer: Viewer) -> 
 
 
 def find_picture(engine: Engine, run_id: str) -> RunPicture | None:
-    """Return a run with the newest of its entries; `None` when there is none of this id."""
+    """Return a run with the newest of its entries; `None` when there is none of this id.
+
+    Raises:
+        ValueError: there is, and a newer release has recorded what this one cannot read.
+    """
     try:
-        return read_picture(engine.ledger, RunId(str(UUID(run_id))), last_entries=MOST_ENTRIES)
-    except (ValueError, UnknownRun):
+        known_id = RunId(str(UUID(run_id)))
+    except ValueError:
+        return None
+    try:
+        return read_picture(engine.ledger, known_id, last_entries=MOST_ENTRIES)
+    except UnknownRun:
         return None
 
 

@@ -28,6 +28,7 @@ from backout.web.timeline import MOST_LINES
 from tests.support.ledgers import set_run
 from tests.support.pages import PLACES, Paths, Read, query_of, read, viewer
 from tests.support.recorder import RecordingEngine
+from tests.support.rest import ask
 from tests.support.runs import RecordedRun, contract
 from tests.support.scenes import SCENES, doubted, parked, retrying, rows_of, succeeded
 
@@ -58,6 +59,21 @@ def ids_in(page: Page) -> list[str]:
 
 
 # one run
+
+
+@ON_ONE
+def test_a_run_of_a_newer_release_is_not_said_to_be_missing(ledger: Ledger, engine: RecordingEngine) -> None:
+    """While releases are mixed, an entry may be of an event that this one does not know."""
+    run = parked(ledger)
+    with ledger.transaction() as connection:
+        connection.execute(
+            insert(entry).values(at=queries.read_clock(connection), run_id=run.id, event="beamed", actor="engine")
+        )
+    page = draw_run(engine, run.id, **WITH)
+    assert page.status == 422
+    assert "newer release" in read(page).text
+    status, refused = ask(engine, "GET", f"/runs/{run.id}")
+    assert (status, refused["error"]["code"]) == (422, "plan_unreadable")
 
 
 @ON_BOTH

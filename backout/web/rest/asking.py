@@ -73,8 +73,17 @@ class Asked:
 
         Raises:
             UnknownRun: there is none.
+            Problem: 422: a newer release has recorded what this one cannot read.
         """
-        return read_picture(self.engine.ledger, self.run_id, last_entries=last_entries)
+        run_id = self.run_id
+        try:
+            return read_picture(self.engine.ledger, run_id, last_entries=last_entries)
+        except ValueError:
+            raise Problem(
+                code=Code.PLAN_UNREADABLE,
+                problem="This release cannot read what a newer one has recorded of this run.",
+                remedy="A newer release can.",
+            ) from None
 
     def read_view(self) -> RunView:
         """Return the run that the path names as one decides about it.
