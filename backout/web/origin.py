@@ -25,6 +25,8 @@ def is_from_here(*, host: str, sec_fetch_site: str | None, origin: str | None) -
         return True
     try:
         theirs = urlsplit(origin)
+        if not theirs.hostname:
+            return False
         ours = urlsplit(f"//{host}")
         default = _DEFAULT_PORTS.get(theirs.scheme)
         return (theirs.hostname, theirs.port or default) == (ours.hostname, ours.port or default)

@@ -76,6 +76,7 @@ def test_a_link_is_added_to_whole_pages_only() -> None:
         ({"basic_auth": ["a:b"]}, "a", ""),
         ({"basic_auth": ["a:b"], "backout_operators": [" a ", ""]}, "a", ""),
         ({"basic_auth": ["a:b"], "backout_operators": ["b"]}, "a", "a is not among the operators"),
+        ({"basic_auth": ["a:b"], "backout_operators": [""]}, "a", "a is not among the operators"),
         ({"auth": ".*@x", "backout_operators": ["b@x"]}, "b@x", ""),
         ({"basic_auth": ["a:b"], "read_only": True, "backout_operators": ["a"]}, "a", "read-only"),
         ({"backout_act_without_login": True, "backout_read_only": True}, "anonymous", "read-only"),

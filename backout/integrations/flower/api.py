@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from http import HTTPStatus
 from typing import Any, Final
@@ -18,6 +19,9 @@ from backout.web.acting import LOST_ANSWER
 from backout.web.rest import PATHS, Answer, Call, Code, Problem, answer, find_methods, refuse_method
 
 ROOT: Final = "/api"
+OPEN: Final = "FLOWER_UNAUTHENTICATED_API"
+"""Flower's own variable."""
+_TRUE: Final = frozenset(("1", "t", "true", "y", "yes", "on"))
 _CODES: Final = {
     400: Code.UNREADABLE_REQUEST,
     401: Code.NOT_LOGGED_IN,
@@ -27,7 +31,7 @@ _CODES: Final = {
 }
 _REMEDIES: Final = {
     400: "Send what HTTP and UTF-8 allow.",
-    401: "Log in as you do in Flower.",
+    401: f"Log in as you do in Flower; one without a login answers programs where {OPEN} is set.",
     403: "Send it from a page of this Flower with its token, or from a program.",
     413: "Store what is large elsewhere, and give its id.",
     415: "Set the header Content-Type.",
@@ -74,19 +78,24 @@ class ApiHandler(Door):
         )
 
     async def _answer(self, path: str) -> None:
-        if not self.current_user:
-            raise HTTPError(401)
+        if not self.current_user or not self._is_open():
+            raise HTTPError(401, "It is not known who asks")
         viewer = self.viewer()
         call = Call(method=self.request.method or "", path=path, query=self._read_query(), body=self.request.body)
         try:
             found = await do(
-                lambda: answer(self.engine(), call, viewer=viewer),
+                lambda: _write(answer(self.engine(), call, viewer=viewer)),
                 within_seconds=READ_SECONDS if call.method == "GET" else ACT_SECONDS,
             )
         except LedgerAway as away:
             again = "Nothing was changed; try again." if call.method == "GET" else LOST_ANSWER
-            found = Problem(code=Code.LEDGER_UNAVAILABLE, problem=str(away), remedy=again).as_answer()
-        self._send(found)
+            found = _write(Problem(code=Code.LEDGER_UNAVAILABLE, problem=str(away), remedy=again).as_answer())
+        self._send_written(*found)
+
+    def _is_open(self) -> bool:
+        """Return whether Flower's API is: without a login only if its operator says so, as for Flower's own."""
+        options = self.application.options
+        return bool(options.basic_auth or options.auth) or os.environ.get(OPEN, "").lower() in _TRUE
 
     def _read_query(self) -> list[tuple[str, str]]:
         # Tornado turns control characters into blanks.
@@ -96,11 +105,19 @@ class ApiHandler(Door):
             raise HTTPError(400, "The query cannot be read") from error
 
     def _send(self, found: Answer) -> None:
+        self._send_written(*_write(found))
+
+    def _send_written(self, found: Answer, body: str) -> None:
         self.set_status(found.status)
         for name, value in found.headers.items():
             self.set_header(name, value)
         self.set_header("Content-Type", "application/json")
-        self.finish(json.dumps(found.document))
+        self.finish(body)
+
+
+def _write(found: Answer) -> tuple[Answer, str]:
+    # In the thread that has read it: a run may have very many entries.
+    return found, json.dumps(found.document)
 
 
 def _make_pattern(path: str) -> str:

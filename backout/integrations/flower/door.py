@@ -24,6 +24,8 @@ from backout.web.pieces import make_page, notice
 REFRESH_SECONDS: Final = 5
 LARGEST_BODY_BYTES: Final = 16 * 1024 * 1024
 """Of a request. An output that somebody types has a limit of its own, `backout_max_payload_bytes`."""
+REFRESH_HEADER: Final = "X-Backout-Refresh"
+"""Of the script's own requests."""
 _SAID_COOKIE: Final = "backout_said"
 _PAGES: Final = (("Runs", "runs"), ("Reviews", "reviews"), ("Pipelines", "pipelines"))
 _CROSS_ORIGIN: Final = ("Access-Control-Allow-Origin", "Access-Control-Allow-Headers", "Access-Control-Allow-Methods")
@@ -81,15 +83,22 @@ class Door(BaseHandler):
         """Return a loader that knows our templates and Flower's."""
         return FrameLoader(self.application.settings["template_path"])
 
-    def show(self, page: Page, *, refresh_seconds: int = 0) -> None:
+    def why_not(self) -> str:
+        """Return why who looks may not act; empty when they may."""
+        return Choices.of(self.application.options).say_why_not(name_user(self))
+
+    def show(self, page: Page, *, why_not: str = "", refresh_seconds: int = 0) -> None:
         """Answer with a page."""
         self.set_status(page.status)
-        said = self.get_secure_cookie(_SAID_COOKIE) or b""
+        said = b""
+        # What a page asks for by itself is not what somebody will read the message on.
+        if REFRESH_HEADER not in self.request.headers:
+            said = self.get_secure_cookie(_SAID_COOKIE) or b""
         if said:
             self.clear_cookie(_SAID_COOKIE)
-        why_not = Choices.of(self.application.options).say_why_not(name_user(self)) if self.current_user else ""
-        tab = Tab.around(
-            page,
+        tab = Tab(
+            title=page.title,
+            body=page.body,
             links=[self._link(words, name) for words, name in _PAGES],
             said=said.decode(),
             why_not=why_not,
@@ -118,9 +127,15 @@ class Door(BaseHandler):
     def tell(self, status_code: int, error: BaseException | None) -> Page:
         """Return a page about an error; it says nothing of the inside."""
         title = HTTPStatus(status_code).phrase if status_code in list(HTTPStatus) else "Something went wrong"
-        told = "What went wrong is in Flower's log."
-        if isinstance(error, HTTPError):
-            told = error.log_message or "Nothing was changed."
+        if not isinstance(error, HTTPError):
+            told = "What went wrong is in Flower's log."
+        elif error.log_message:
+            told = f"Nothing was changed. {error.log_message}"
+        elif status_code == HTTPStatus.FORBIDDEN:
+            # Tornado says no more to a form of somebody whose session has ended.
+            told = "Nothing was changed. Log in again in another tab, then go back here and send the form once more."
+        else:
+            told = "Nothing was changed."
         return make_page(title, notice(title, told), status=status_code)
 
     def say_away(self, away: LedgerAway) -> Page:

@@ -11,15 +11,11 @@ from typing import Any, Final
 
 from tornado.template import BaseLoader, Loader, Template
 
-from backout.integrations.flower.files import NAME as FILES
-from backout.web.host import Page
-
 logger = logging.getLogger(__name__)
 
 _OURS: Final = Path(__file__).with_name("templates")
 _BLOCKS: Final = ("{% block navbar %}", "{% block container %}")
 """What Flower's frame must have; tornado drops without a word what is meant for a block that is not there."""
-TAB: Final = "backout_tab.html"
 PAGE: Final = "backout_page.html"
 PLAIN: Final = "backout_plain.html"
 
@@ -53,21 +49,6 @@ class Tab:
     refresh_seconds: int
     flower_url: str
 
-    @classmethod
-    def around(
-        cls, page: Page, *, links: Sequence[Link], said: str, why_not: str, refresh_seconds: int, flower_url: str
-    ) -> Tab:
-        """Return the frame of a page."""
-        return cls(
-            title=page.title,
-            body=page.body,
-            links=links,
-            said=said,
-            why_not=why_not,
-            refresh_seconds=refresh_seconds,
-            flower_url=flower_url,
-        )
-
 
 class FrameLoader(BaseLoader):
     """Finds our templates, which begin with `backout_`, and behind them Flower's."""
@@ -89,14 +70,18 @@ class FrameLoader(BaseLoader):
         return template
 
 
-@cache
 def fits_flower(flower_templates: str) -> bool:
     """Return whether Flower's frame has the places into which a page of ours is put."""
+    return all(block in read_frame(flower_templates) for block in _BLOCKS)
+
+
+@cache
+def read_frame(flower_templates: str) -> str:
+    """Return the template of Flower's frame; empty where there is none."""
     try:
-        base = (Path(flower_templates) / "base.html").read_text(encoding="utf-8")
+        return (Path(flower_templates) / "base.html").read_text(encoding="utf-8")
     except OSError:
-        return False
-    return all(block in base for block in _BLOCKS)
+        return ""
 
 
 def show(handler: Any, tab: Tab) -> None:
@@ -109,6 +94,3 @@ def show(handler: Any, tab: Tab) -> None:
         else:
             return
     handler.render(PLAIN, tab=tab)
-
-
-__all__ = ["FILES", "PAGE", "PLAIN", "TAB", "FrameLoader", "Link", "Tab", "fits_flower", "show"]

@@ -8,7 +8,9 @@ from tornado.web import HTTPError, RequestHandler
 
 from backout.web.origin import is_from_here
 
-FORGED: Final = "This form was not sent from its page. Open the page again."
+FORGED: Final = (
+    "This was not sent from a page of this Flower, or the page was opened too long ago. Open it again and send it anew."
+)
 _BROWSER_HEADERS: Final = ("Origin", "Sec-Fetch-Site", "Cookie")
 JSON: Final = "application/json"
 
@@ -23,7 +25,7 @@ def refuse_forged_form(handler: Any) -> None:
     """
     _require_own_origin(handler)
     # Tornado's own check (the token is in the cookie and in the form), not the one by which Flower replaces it.
-    RequestHandler.check_xsrf_cookie(handler)
+    _require_token(handler)
 
 
 def refuse_forged_json(handler: Any) -> None:
@@ -40,7 +42,14 @@ def refuse_forged_json(handler: Any) -> None:
     if kind != JSON:
         raise HTTPError(415, f"Send the body as {JSON}")
     if any(name in handler.request.headers for name in _BROWSER_HEADERS):
+        _require_token(handler)
+
+
+def _require_token(handler: Any) -> None:
+    try:
         RequestHandler.check_xsrf_cookie(handler)
+    except HTTPError as error:
+        raise HTTPError(403, FORGED) from error
 
 
 def _require_own_origin(handler: Any) -> None:

@@ -28,7 +28,7 @@ class PageHandler(Door):
             )
         except LedgerAway as away:
             page = self.say_away(away)
-        self.show(page, refresh_seconds=REFRESH_SECONDS if page.is_live else 0)
+        self.show(page, why_not=self.why_not(), refresh_seconds=REFRESH_SECONDS if page.is_live else 0)
 
     async def change(self, change: Callable[..., Acted | Page], *given: Any) -> None:
         """Do what was asked for, and lead to the run's page; or show why it was not done."""
@@ -40,7 +40,7 @@ class PageHandler(Door):
         except LedgerAway as away:
             done = self.say_away(away)
         if isinstance(done, Page):
-            self.show(done)
+            self.show(done, why_not=self.why_not())
             return
         self.say(done.message)
         # See Other: the answer to a form that was sent is another page.

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
+import sys
 from typing import Any, Final
 
 import flower
 import flower.urls
-from celery import signals
+from celery import Celery, signals
+from tornado.ioloop import IOLoop
 from tornado.options import options
 
 from backout.app import install as install_backout
 from backout.errors import ConfigurationError
 from backout.integrations.flower.api import API
-from backout.integrations.flower.choices import Choices, define_options
+from backout.integrations.flower.choices import Choices, apply_command_line, define_options
 from backout.integrations.flower.files import NAME, FilesModule
-from backout.integrations.flower.frame import fits_flower
+from backout.integrations.flower.frame import fits_flower, read_frame
 from backout.integrations.flower.handlers import PAGES
 from backout.integrations.flower.metrics import start_metrics
 from backout.integrations.flower.navigation import USE_OF_NAVIGATION, LinkTransform, NavigationModule, add_modules
@@ -45,9 +46,9 @@ def install() -> None:
     flower.urls.handlers[:0] = [*PAGES, *API]
     settings = flower.urls.settings
     settings["ui_modules"] = add_modules(settings.get("ui_modules"), {"Template": NavigationModule, NAME: FilesModule})
-    if not _draws_navigation():
+    if USE_OF_NAVIGATION not in read_frame(settings["template_path"]):
         settings["transforms"] = [*settings.get("transforms", []), LinkTransform]
-    signals.import_modules.connect(_start, weak=False)
+    signals.import_modules.connect(_begin, weak=False)
 
 
 def _require_flower() -> None:
@@ -59,30 +60,30 @@ def _require_flower() -> None:
         )
 
 
-def _draws_navigation() -> bool:
-    try:
-        base = (Path(flower.urls.settings["template_path"]) / "base.html").read_text(encoding="utf-8")
-    except OSError:
-        return False
-    return USE_OF_NAVIGATION in base
+def _begin(sender: Any = None, **_: Any) -> None:
+    """Wait for Flower's loop; Celery sends this before frameworks are set up and tasks are imported."""
+    if sender is not None:
+        IOLoop.current().add_callback(_start, sender)
 
 
-def _start(sender: Any = None, **_: Any) -> None:
-    """Say where the tab is; Flower sends this as soon as it knows its options, and stops at an error of ours."""
-    if sender is None:
-        return
+def _start(app: Celery) -> None:
+    """Say where the tab is, and who may act in it."""
+    apply_command_line(sys.argv[1:])
     choices = Choices.of(options)
     LinkTransform.prefix = options.url_prefix or ""
+    if choices.unknown:
+        logger.warning("Runs tab: there is no option %s; until that is mended nobody may act", choices.unknown[0])
     try:
         if choices.database_url:
-            install_backout(sender, database_url=choices.database_url)
-        ledger = runtime_of(sender).unverified_ledger.shown_url
-        start_metrics(sender, every_seconds=choices.metrics_seconds)
+            install_backout(app, database_url=choices.database_url)
+        ledger = runtime_of(app).unverified_ledger.shown_url
+        start_metrics(app, every_seconds=choices.metrics_seconds)
     except ConfigurationError as error:
         logger.warning("Runs tab: on %s, but it cannot show any: %s", _place(), error)
         return
     frame = "" if fits_flower(flower.urls.settings["template_path"]) else ", in a plain frame"
     logger.info("Runs tab: on %s (Flower %s%s, ledger %s)", _place(), flower.__version__, frame, ledger)
+    logger.info("Runs tab: may act: %s", choices.say_who_acts())
 
 
 def _place() -> str:

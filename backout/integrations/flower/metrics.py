@@ -69,7 +69,7 @@ class RunsCollector:
         """Yield all metrics with the values that are known; before the first read hardly any are."""
         snapshot = self._refresher.snapshot
         families = {metric: _family(metric) for metric in METRICS}
-        for sample in (*snapshot.gauges, *snapshot.counters, *_tell_state(snapshot)):
+        for sample in (*snapshot.gauges, *snapshot.counters, *self._tell_state(snapshot)):
             families[sample.metric].add_metric(sample.labels, sample.value)
         for durations in snapshot.durations:
             # Prometheus counts in each bucket what is in those before it.
@@ -77,11 +77,12 @@ class RunsCollector:
             families[durations.metric].add_metric(durations.labels, buckets, durations.sum_seconds)
         return iter(families.values())
 
-
-def _tell_state(snapshot: Snapshot) -> Iterator[Sample]:
-    yield Sample(metric=METRICS_AGE, value=time.monotonic() - snapshot.read_at)
-    if snapshot.is_up is not None:
-        yield Sample(metric=LEDGER_UP, value=float(snapshot.is_up))
+    def _tell_state(self, snapshot: Snapshot) -> Iterator[Sample]:
+        yield Sample(metric=METRICS_AGE, value=time.monotonic() - snapshot.read_at)
+        if self._refresher.is_hanging:
+            yield Sample(metric=LEDGER_UP, value=0.0)
+        elif snapshot.is_up is not None:
+            yield Sample(metric=LEDGER_UP, value=float(snapshot.is_up))
 
 
 def _family(metric: Metric) -> Any:

@@ -24,6 +24,7 @@ LONGEST_PAUSE_SECONDS: Final = 60.0
 COUNTING_SHARE: Final = 0.05
 """The most of the time that is spent on counting finished runs: their number is read the more seldom the more it is."""
 STOP_SECONDS: Final = 2.0
+HANGING_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,7 @@ class Refresher:
         self._count_again_at = 0.0
         self._failures = 0
         self._said = ""
+        self._began_at: float | None = None
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="backout-metrics", daemon=True)
 
@@ -77,6 +79,7 @@ class Refresher:
 
     def refresh(self) -> None:
         """Read the ledger once; what goes wrong is kept as that, and said in the log once."""
+        self._began_at = time.monotonic()
         try:
             self._read()
         except (ConfigurationError, *LEDGER_ERRORS) as error:
@@ -88,6 +91,14 @@ class Refresher:
             if self._failures:
                 logger.info("Metrics of runs: the ledger is read again")
             self._failures, self._said = 0, ""
+        finally:
+            self._began_at = None
+
+    @property
+    def is_hanging(self) -> bool:
+        """Whether the ledger has not answered for very long: neither up, nor refused."""
+        began_at = self._began_at
+        return began_at is not None and time.monotonic() - began_at > HANGING_SECONDS
 
     def _run(self) -> None:
         while not self._ending.is_set():

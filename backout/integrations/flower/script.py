@@ -65,7 +65,8 @@ SCRIPT: Final = """
   const refresh = async () => {
     if (isPaused || document.hidden || isBusy()) { return; }
     try {
-      const answer = await fetch(location.href, { cache: "no-store", redirect: "error" });
+      const answer = await fetch(location.href, {
+        cache: "no-store", redirect: "error", headers: { "X-Backout-Refresh": "1" } });
       if (!answer.ok) { throw new Error(String(answer.status)); }
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const fresh = page.querySelector(".backout-body");

@@ -10,9 +10,12 @@ import pytest
 
 from backout.ledger.session import Ledger
 from tests.integrations.flower.starting import ALICE, LOGIN, Start
-from tests.support.flowers import Flower, find_release
+from tests.support.flowers import Flower, find_release, run_flower
 from tests.support.forms import Reader
 from tests.support.scenes import reserved
+from tests.support.stack import Stack
+from tests.support.waiting import wait_until
+from tests.support.worker import ROOT
 
 STOCK_PAGES = ("/workers", "/tasks", "/broker")
 
@@ -111,6 +114,47 @@ def test_the_command_of_its_own_starts_the_same_flower(start: Start, ledger: Led
     running = start(command=("backout", "flower"), environment=variables)
     shown = running.client(ALICE).get(f"/runs/{run.id}").text
     assert "alice is not among the operators" in shown
+
+
+@pytest.mark.parametrize("option", ["--backout_operators=bob", "--backout-operators=bob"])
+def test_a_file_that_installs_the_tab_does_not_lose_what_the_command_line_says(
+    start: Start, ledger: Ledger, tmp_path: Path, option: str
+) -> None:
+    """Flower drops what it does not know when it reads its command line, and that is before its file."""
+    run = reserved(ledger)
+    configuration = tmp_path / "flowerconfig.py"
+    configuration.write_text("from backout.integrations.flower import install\ninstall()\n")
+    running = start(f"--conf={configuration}", LOGIN, option, environment={"BACKOUT_FLOWER": "off"})
+    assert "alice is not among the operators" in running.client(ALICE).get(f"/runs/{run.id}").text
+    assert "Runs tab: may act: bob" in running.log
+
+
+@pytest.mark.parametrize("misspelt", ["--backout_operator=bob", "FLOWER_BACKOUT_OPERATOR"])
+def test_a_misspelt_option_lets_nobody_act(start: Start, ledger: Ledger, misspelt: str) -> None:
+    """Flower drops it without a word; what it was to forbid is not known."""
+    run = reserved(ledger)
+    is_word = misspelt.startswith("--")
+    running = start(LOGIN, *([misspelt] if is_word else []), environment={} if is_word else {misspelt: "bob"})
+    assert "an option that there is not (--backout_operator)" in running.client(ALICE).get(f"/runs/{run.id}").text
+    assert "nobody may act" in running.log
+
+
+def test_in_a_django_project_the_ledger_is_djangos(shop: Stack, tmp_path: Path) -> None:
+    """Its settings are there only after Celery has set Django up."""
+    with run_flower(
+        LOGIN,
+        app="shop",
+        environment={
+            "CELERY_BROKER_URL": shop.corner.url,
+            "DATABASE_URL": f"sqlite:///{tmp_path / 'shop.sqlite3'}",
+            "DJANGO_SECRET_KEY": "of this test",
+        },
+        folder=tmp_path,
+        packages=ROOT / "examples" / "django_shop",
+    ) as running:
+        wait_until(lambda: "backout_ledger_up" in running.client().get("/metrics").text, 20, "metrics are told")
+        shown = running.client(ALICE).get("/runs")
+        assert "ledger has no tables" in shown.text or "backout ledger upgrade" in shown.text
 
 
 def test_turned_off_flower_is_as_it_was(start: Start) -> None:
