@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import Final
 
 from sqlalchemy import Connection, func, or_, select
 
@@ -11,7 +11,8 @@ from backout.events import Event
 from backout.identifiers import RunId
 from backout.ledger.models import entry, review, run
 from backout.ledger.queries import list_entries, review_record, run_record
-from backout.ledger.records import EntryRecord, ReviewRecord, RunRecord
+from backout.ledger.records import EntryRecord, Fact, ReviewRecord, RunRecord
+from backout.states import Direction
 
 
 def list_last_entries(connection: Connection, run_id: RunId, *, limit: int) -> list[EntryRecord]:
@@ -22,14 +23,26 @@ def list_last_entries(connection: Connection, run_id: RunId, *, limit: int) -> l
     return list_entries(connection, run_id, after_id=first - 1, limit=limit)
 
 
-def list_facts(connection: Connection, run_id: RunId) -> list[tuple[int | None, Any]]:
-    """Return what attempts of a run have recorded that its rows may not have any more: position of the step, detail.
+_FACTS: Final = (Event.EXTERNAL_ID_RECORDED, Event.LATE_RESULT, Event.STEP_REOPENED, Event.STEP_SETTLED)
 
-    External ids, one of which may have replaced another, and answers that came too late.
+
+def list_facts(connection: Connection, run_id: RunId) -> list[Fact]:
+    """Return what attempts of a run have recorded that its rows may not have any more.
+
+    External ids, one of which may have replaced another, answers that came too late, and what a row said before a
+    person changed it.
     """
-    events = (Event.EXTERNAL_ID_RECORDED.value, Event.LATE_RESULT.value)
-    found = select(entry.c.position, entry.c.detail).where(entry.c.run_id == run_id, entry.c.event.in_(events))
-    return [(row.position, row.detail) for row in connection.execute(found)]
+    columns = (entry.c.position, entry.c.direction, entry.c.event, entry.c.detail)
+    found = select(*columns).where(entry.c.run_id == run_id, entry.c.event.in_([event.value for event in _FACTS]))
+    return [
+        Fact(
+            position=row.position,
+            direction=None if row.direction is None else Direction(row.direction),
+            event=Event(row.event),
+            detail=row.detail,
+        )
+        for row in connection.execute(found)
+    ]
 
 
 def count_entries(connection: Connection, run_id: RunId) -> int:

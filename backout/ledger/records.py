@@ -160,6 +160,16 @@ class EntryRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """What an entry tells of an attempt that the attempt's row may not have any more."""
+
+    position: int | None
+    direction: Direction | None
+    event: Event
+    detail: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewRecord:
     """One row of `backout_review`: what a person must decide, or has decided."""
 

@@ -233,7 +233,7 @@ class Step(Generic[P, R]):
         )
         for function in (self.function, *(companion.function for companion in self.companions.values())):
             _ = function.schema  # Resolved here, so that a type that cannot be stored is refused at import.
-        check_fields_of_step(subject, options.sensitive, self.function)
+        hidden = check_fields_of_step(subject, options.sensitive, self.function)
         self._attached.is_sealed = True
         return StepContract(
             name=self.name,
@@ -254,7 +254,7 @@ class Step(Generic[P, R]):
             pending=options.pending or f"{self.name}_pending",
             failed=options.failed or f"{self.name}_failed",
             options=dict(options.sending_options),
-            sensitive=options.sensitive,
+            sensitive=hidden,
         )
 
     def _question(self, kind: str) -> QuestionContract | None:
@@ -298,7 +298,7 @@ class PipelineDefinition:
         validation.check_pipeline(name, steps, lambda entry: isinstance(entry, Step))
         contracts = tuple(step.contract() for step in steps)
         validation.check_contracts(name, contracts)
-        check_fields_of_input(subject_of_error, hidden, [step.function for step in steps])
+        hidden = check_fields_of_input(subject_of_error, hidden, [step.function for step in steps])
         self.name: Final = name
         self.steps: Final = tuple(steps)
         self.subject: Final = subject

@@ -10,12 +10,43 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from backout.ledger.records import StepRecord
+from backout.events import Event
+from backout.ledger.records import Fact, StepRecord
 from backout.pipelines.contract import Plan
 from backout.pipelines.quotes import MASK, Quotes
 from backout.states import Direction
 
 EVERYTHING: Final = "*"
+ENGINE_WORDS: Final = frozenset(
+    {
+        "answer",
+        "attempt",
+        "code",
+        "compensations",
+        "decision",
+        "delay_seconds",
+        "direction",
+        "done",
+        "from",
+        "irreversible_step",
+        "last_successful_step",
+        "no_effect",
+        "not_to_be_repeated",
+        "outcome",
+        "review",
+        "review_id",
+        "round",
+        "run_id",
+        "state",
+        "task",
+        "type",
+        "unchanged_since",
+        "undone",
+        "would_be_undone",
+    }
+)
+"""Where details, answers, errors and evidence hold words of the engine and of the plan. They are never the data of a
+run, also where one of them is spelt like a sensitive value, and whoever shows them reads them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +107,7 @@ class Secrets:
         plan: as recorded with the run; `None`: it cannot be read, and all data of the run counts as sensitive.
         run_input: of the run.
         steps: its rows, as far as they are known.
-        facts: position and detail of entries: ids that a later attempt has replaced, outputs that were not applied.
+        facts: of its entries: ids that a later attempt has replaced, outputs that were not applied or were given up.
     """
 
     def __init__(
@@ -84,7 +115,7 @@ class Secrets:
         plan: Plan | None,
         run_input: Any,
         steps: Iterable[StepRecord] = (),
-        facts: Iterable[tuple[int | None, Any]] = (),
+        facts: Iterable[Fact] = (),
     ) -> None:
         self.are_none: Final = plan is not None and not declares_any(plan)
         of_input = (EVERYTHING,) if plan is None else plan.sensitive
@@ -98,18 +129,18 @@ class Secrets:
         self._id_names: Final = {name for fields in self._of_steps for name in fields.names}
         self._quotes: Final = Quotes(() if self.are_none else self._values(run_input, steps, facts))
 
-    def _values(
-        self, run_input: Any, steps: Iterable[StepRecord], facts: Iterable[tuple[int | None, Any]]
-    ) -> Iterator[Any]:
+    def _values(self, run_input: Any, steps: Iterable[StepRecord], facts: Iterable[Fact]) -> Iterator[Any]:
         yield from self._of_input.find(run_input)
-        for position, detail in facts:
+        for fact in facts:
+            fields, detail = self.fields_of(fact.position), fact.detail
             if isinstance(detail, Mapping):
-                yield from self.fields_of(position).find(detail.get("output"))
-                if _is_external_id(detail) and self.fields_of(position).hides(detail["name"]):
+                output = detail.get("output")
+                yield from fields.find(_inside(output) if keeps_answer(fact.event, fact.direction) else output)
+                if _is_external_id(detail) and fields.hides(detail["name"]):
                     yield detail["value"]
         for row in steps:
             fields = self.fields_of(row.position)
-            yield from fields.find(_output_of(row))
+            yield from fields.find(_inside(row.output) if row.direction.is_question else row.output)
             hidden_ids = {name: value for name, value in row.external_ids.items() if fields.hides(name)}
             self._id_names.update(hidden_ids)
             yield from hidden_ids.values()
@@ -141,17 +172,23 @@ class Secrets:
 
     def cover_ids(self, ids: Mapping[str, Any]) -> dict[str, Any]:
         """Return external ids, name to id, without those that are sensitive in whichever step."""
-        return {name: MASK if self._hides_id(name) else self._hide_in(value) for name, value in ids.items()}
+        covered = {name: MASK if self._hides_id(name) else self._hide_in(value) for name, value in ids.items()}
+        return self._hide_names(covered)
 
     def _hides_id(self, name: str) -> bool:
         return name in self._id_names or self._elsewhere.hides(name)
 
-    def cover_facts(self, document: Any, position: int | None = None) -> Any:
+    def cover_facts(self, document: Any, position: int | None = None, *, is_answer: bool = False) -> Any:
         """Return what the engine has written down about a step or a run, without what is sensitive.
 
         Args:
             document: the detail of an entry, the evidence of a review, an error, what a task would be given.
             position: of the step that it is about; `None`: about no step.
+            is_answer: its `output` is an answer to a question, which has the output of the step inside.
+
+        Returns:
+            The document with the engine's own words and all its numbers as they are: data has its places in it, which
+            are `output`, `external_ids` and `value`; everywhere else it is quoted in texts.
         """
         if self.are_none:
             return document
@@ -159,20 +196,22 @@ class Secrets:
             if _is_external_id(document):
                 [(name, value)] = self.cover_ids({document["name"]: document["value"]}).items()
                 return {"name": name, "value": value}
-            return {name: self._cover_fact(name, item, position) for name, item in document.items()}
+            return {name: self._cover_fact(name, item, position, is_answer) for name, item in document.items()}
         if isinstance(document, list | tuple):
             return [self.cover_facts(item, position) for item in document]
-        return self._hide_in(document)
+        return self.hide(document) if isinstance(document, str) else document
 
-    def _cover_fact(self, name: str, item: Any, position: int | None) -> Any:
-        if name == "output":
+    def _cover_fact(self, name: str, item: Any, position: int | None, is_answer: bool) -> Any:
+        if name in ENGINE_WORDS:
+            return item
+        if name == "output" and not is_answer:
             return self.cover_output(item, position)
         if name == "external_ids" and isinstance(item, Mapping):
             return self.cover_ids(item)
         return self.cover_facts(item, position)
 
     def _hide_in(self, document: Any) -> Any:
-        """Return a document in whose texts and numbers no sensitive value stands."""
+        """Return a document in whose texts, numbers and names no sensitive value stands."""
         if self.are_none or document is None or isinstance(document, bool):
             return document
         if isinstance(document, str):
@@ -180,8 +219,20 @@ class Secrets:
         if isinstance(document, int | float):
             return document if self.hide(json.dumps(document)) == json.dumps(document) else MASK
         if isinstance(document, Mapping):
-            return {name: self._hide_in(item) for name, item in document.items()}
+            return self._hide_names({name: self._hide_in(item) for name, item in document.items()})
         return [self._hide_in(item) for item in document] if isinstance(document, list | tuple) else document
+
+    def _hide_names(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a mapping with its names hidden; those that become the same are numbered: `[masked]`, `[masked] 2`."""
+        shown: dict[str, Any] = {}
+        for name, item in document.items():
+            hidden, number = self.hide(name), 1
+            told = hidden
+            while told in shown:
+                number += 1
+                told = f"{hidden} {number}"
+            shown[told] = item
+        return shown
 
 
 def declares_any(plan: Plan) -> bool:
@@ -199,11 +250,15 @@ def _is_external_id(detail: Mapping[str, Any]) -> bool:
     return detail.keys() == {"name", "value"}
 
 
-def _output_of(row: StepRecord) -> Any:
-    """Return what a row has of its step's output; a question keeps it inside its answer."""
-    if row.direction is Direction.RECONCILE and isinstance(row.output, Mapping):
-        return row.output.get("output")
-    return row.output
+def keeps_answer(event: Event, direction: Direction | None) -> bool:
+    """Return whether the `output` that an entry keeps of a row is the answer to a question."""
+    is_of_row = event in (Event.STEP_REOPENED, Event.STEP_SETTLED)
+    return is_of_row and direction is not None and direction.is_question
+
+
+def _inside(answer: Any) -> Any:
+    """Return the output of the step that an answer to a question has; `None`: it has none."""
+    return answer.get("output") if isinstance(answer, Mapping) else answer
 
 
 NO_SECRETS: Final = Secrets(Plan(pipeline="", steps=()), None)

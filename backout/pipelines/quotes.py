@@ -14,6 +14,8 @@ SHORTEST_HIDDEN: Final = 4
 """Characters. What is shorter is masked in its field, and not looked for in text: it would be found everywhere."""
 _REJECTED_INPUT: Final = re.compile(r"input_value=.*?, input_type=", re.DOTALL)
 """How pydantic quotes what it refuses: shortened, so that a value in it is no longer found whole."""
+_FIELD_NAME: Final = re.compile(r"([^\W\d]|-)+\d{0,2}")
+"""What may be the name of a model's field. The plan does not tell models from dictionaries, and `name` is no secret."""
 _REJECTED: Final = f"input_value={MASK}, input_type="
 
 
@@ -21,7 +23,8 @@ class Quotes:
     """The ways in which some values may stand in a text.
 
     Args:
-        values: JSON values; of lists and dictionaries what is inside of them.
+        values: JSON values; of lists and dictionaries what is inside of them, also their keys where these look like
+            data and not like the fields of a model.
     """
 
     def __init__(self, values: Iterable[Any]) -> None:
@@ -36,7 +39,19 @@ class Quotes:
         folded = told.casefold()
         # One pattern of those alone that are there: of many thousands it would be slow to make and slow to search with.
         found = "|".join(one.pattern for one in self._sought if one.folded in folded)
-        return re.sub(found, MASK, told, flags=re.IGNORECASE) if found else told
+        return _cover(told, found) if found else told
+
+
+def _cover(text: str, pattern: str) -> str:
+    shown: list[str] = []
+    end = 0
+    # Looked for at each place, also inside of one that is found: values that overlap would leave their ends in sight.
+    for found in re.finditer(f"(?=({pattern}))", text, re.IGNORECASE):
+        start, stop = found.span(1)
+        if start >= end:
+            shown += (text[end:start], MASK)
+        end = max(end, stop)
+    return "".join((*shown, text[end:]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +70,7 @@ class _Sought:
 def _spell(value: Any) -> Iterator[tuple[str, str]]:
     """Yield every way in which a value, or one inside it, is written in text, with a pattern that finds it."""
     if isinstance(value, Mapping):
-        value = list(value.values())
+        value = [*(name for name in value if not _FIELD_NAME.fullmatch(name)), *value.values()]
     if isinstance(value, list | tuple):
         for item in value:
             yield from _spell(item)

@@ -8,6 +8,7 @@ from typing import Final
 
 from backout.compensations.actions import ActionDone, Preview
 from backout.compensations.requests import PlannedTask, RunView
+from backout.events import Event
 from backout.identifiers import RunId
 from backout.ledger import queries
 from backout.ledger.following import FollowedEntry
@@ -15,7 +16,7 @@ from backout.ledger.records import EntryRecord, ReviewRecord, RunRecord, StepRec
 from backout.ledger.session import Ledger, LedgerConnection
 from backout.pipelines.contract import Plan
 from backout.pipelines.customer import read_plan
-from backout.pipelines.masking import NO_SECRETS, Secrets
+from backout.pipelines.masking import NO_SECRETS, Secrets, keeps_answer
 from backout.pipelines.secrets import secrets_of
 
 CACHED_PLANS: Final = 1_000
@@ -55,10 +56,13 @@ def mask_entry(entry: EntryRecord, secrets: Secrets) -> EntryRecord:
     """Return an entry as it may be shown."""
     if secrets.are_none:
         return entry
+    # Why a person is asked is told as a code, which other programs and `read_lifecycle` compare.
+    is_code = entry.event is Event.RUN_IN_REVIEW
+    is_answer = keeps_answer(entry.event, entry.direction)
     return replace(
         entry,
-        reason=secrets.hide_optional(entry.reason),
-        detail=secrets.cover_facts(entry.detail, entry.position),
+        reason=entry.reason if is_code else secrets.hide_optional(entry.reason),
+        detail=secrets.cover_facts(entry.detail, entry.position, is_answer=is_answer),
     )
 
 

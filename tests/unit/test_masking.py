@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backout.events import Event
+from backout.ledger.records import Fact
 from backout.pipelines.contract import Plan
 from backout.pipelines.masking import NO_SECRETS, Fields, Secrets
 from backout.pipelines.quotes import MASK
@@ -30,6 +32,10 @@ ROWS: Final = (
     step_record("ship", 1, StepState.SUCCEEDED, output=["secret van"], external_ids={"van": "van_17"}),
 )
 SECRETS: Final = Secrets(PLAN, INPUT, ROWS)
+
+
+def fact(position: int, event: Event, detail: Any, direction: Direction = Direction.FORWARD) -> Fact:
+    return Fact(position=position, direction=direction, event=event, detail=detail)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +110,7 @@ def test_numbers_are_found_as_numbers() -> None:
     """Not inside of longer ones; and too short ones nowhere but in their field."""
     secrets = Secrets(PLAN, {"card": [123456, 12]})
     assert secrets.hide("123456 of 9123456, at 12:00") == f"{MASK} of 9123456, at 12:00"
-    assert secrets.cover_facts({"amount": 123456, "is_ok": True}) == {"amount": MASK, "is_ok": True}
+    assert secrets.cover_output({"amount": 123456, "is_ok": True}, 0) == {"amount": MASK, "is_ok": True}
 
 
 def test_facts_of_the_engine_are_masked_by_what_they_are_about() -> None:
@@ -134,8 +140,68 @@ def test_the_output_inside_an_answer_is_known() -> None:
 
 def test_what_a_later_attempt_has_replaced_is_known_by_its_entry() -> None:
     """The row has only the newest id, and no answer that came too late."""
-    facts = [(0, {"name": "token", "value": "tok_0"}), (1, {"outcome": "Succeeded", "output": "late van"}), (2, None)]
-    assert Secrets(PLAN, {}, facts=facts).hide("tok_0 and late van") == f"{MASK} and {MASK}"
+    facts = [
+        fact(0, Event.EXTERNAL_ID_RECORDED, {"name": "token", "value": "tok_0"}),
+        fact(1, Event.LATE_RESULT, {"outcome": "Succeeded", "output": "late van"}),
+        fact(1, Event.STEP_REOPENED, {"state": "failed", "output": "old van"}),
+        fact(2, Event.LATE_RESULT, None),
+    ]
+    assert Secrets(PLAN, {}, facts=facts).hide("tok_0, old van, late van") == f"{MASK}, {MASK}, {MASK}"
+
+
+def test_an_answer_that_a_person_has_reopened_is_masked_where_its_output_is() -> None:
+    """A path begins at the output inside it; an output of the step that looks like an answer is none."""
+    plan = replace(PLAN, sensitive=(), steps=(contract("charge", sensitive=("card.pin", "card.number")),))
+    output = {"card": {"pin": 77, "number": "4711 0815"}}
+    said = {"state": "succeeded", "output": {"answer": "done", "output": output}}
+    reopened = fact(0, Event.STEP_REOPENED, said, Direction.RECONCILE)
+    secrets = Secrets(plan, {}, facts=[reopened])
+    assert secrets.hide("4711 0815") == MASK
+    covered = {"card": {"pin": MASK, "number": MASK}}
+    assert secrets.cover_facts(said, 0, is_answer=True) == {**said, "output": {"answer": "done", "output": covered}}
+    looks_like_one = {"output": {"answer": 1, **output}}
+    assert secrets.cover_facts(looks_like_one, 0) == {"output": {"answer": 1, **covered}}
+
+
+def test_words_and_numbers_of_the_engine_stay_though_a_secret_is_spelt_like_them() -> None:
+    """Whoever shows them reads them: a page with the word masked could not be drawn."""
+    secrets = Secrets(PLAN, {"card": ["done", 10.0, "in_doubt", "complete"]})
+    for detail in (
+        {"delay_seconds": 10.0},
+        {"answer": "done", "output": None},
+        {"outcome": "complete"},
+        {"error": {"type": "in_doubt", "message": "no"}, "attempt": 10.0},
+    ):
+        assert secrets.cover_facts(detail, 0) == detail
+    assert secrets.cover_facts({"why": "done", "output": [10.0], "external_ids": {"id": "10.0"}}, 0) == {
+        "why": MASK,
+        "output": [MASK],
+        "external_ids": {"id": MASK},
+    }
+
+
+def test_a_value_that_is_a_name_is_masked_in_both_places() -> None:
+    """Names of mappings are data where they do not look like fields; names that become the same are all there."""
+    secrets = Secrets(PLAN, {"card": {"4111 1111": 1, "DE8937": {"number": "5222 2222"}}})
+    assert secrets.hide("4111 1111, de8937, 5222 2222, number") == f"{MASK}, {MASK}, {MASK}, number"
+    copy = {"number": 0, "by_card": {"4111 1111": 1, "DE8937": 2, "x": 3}}
+    hidden = {MASK: 1, f"{MASK} 2": 2, "x": 3}
+    assert secrets.cover_output(copy, 2) == {"number": 0, "by_card": hidden}
+    assert secrets.cover_ids({"charge of 4111 1111": "ch_1"}) == {f"charge of {MASK}": "ch_1"}
+
+
+@pytest.mark.parametrize(
+    ("values", "text", "shown"),
+    [
+        (["abcdef", "defghi"], "abcdefghi", MASK),
+        (["abab"], "xababab", f"x{MASK}"),
+        (["abcdef", "cdef ghij"], "ABCDEF GHIJ", MASK),
+        (["abcdef", "ghijkl"], "abcdefghijkl", f"{MASK}{MASK}"),
+    ],
+)
+def test_values_that_overlap_leave_no_ends(values: list[str], text: str, shown: str) -> None:
+    """What two of them have in common belongs to both."""
+    assert Secrets(PLAN, {"card": values}).hide(text) == shown
 
 
 def test_very_many_values_are_found_as_fast_as_few() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
 
 from backout import StepContext, step
 from backout.pipelines.contract import Plan
@@ -38,6 +39,14 @@ class Card:
     number: str
 
 
+class Aliased(BaseModel):
+    model_config = ConfigDict(serialize_by_alias=True, alias_generator=to_camel, populate_by_name=True)
+
+    card_number: str
+    pay_by: list[Aliased] = []
+    old_customer: Customer | None = None
+
+
 def pay(order: Order) -> Card:
     return Card(number="4111")
 
@@ -55,6 +64,12 @@ def pay_blindly(order: Order, ctx: StepContext) -> Card:
 
 def pay_anything(order: dict[str, Any]) -> Any: ...
 def pay_open(order: Open) -> None: ...
+def pay_aliased(order: Aliased) -> Aliased:
+    return order
+
+
+def pay_by_alias(order: Open) -> Aliased:
+    return Aliased(card_number=order.id)
 
 
 def of_input(*names: str, function: Callable[..., Any] = pay) -> Plan:
@@ -71,6 +86,28 @@ def of_step(*names: str, function: Callable[..., Any] = pay) -> Plan:
 def test_fields_of_the_input_are_accepted(name: str) -> None:
     """A name at any depth, also inside lists and in a type that has itself for a field; a path from the root."""
     assert of_input(name).sensitive == (name,)
+
+
+@pytest.mark.parametrize(
+    ("name", "recorded"),
+    [
+        ("card_number", ("cardNumber", "card_number")),
+        ("cardNumber", ("cardNumber", "card_number")),
+        ("payBy.card_number", ("payBy.cardNumber", "payBy.card_number", "pay_by.cardNumber", "pay_by.card_number")),
+        ("old_customer.notes.no_field", ("oldCustomer.notes.no_field", "old_customer.notes.no_field")),
+        ("iban", ("iban",)),
+    ],
+)
+def test_a_field_with_an_alias_is_hidden_by_both_names(name: str, recorded: tuple[str, ...]) -> None:
+    """Which of them is stored is a setting of the model; people know either."""
+    assert of_input(name, function=pay_aliased).sensitive == recorded
+    assert of_step(name, function=pay_aliased).steps[0].sensitive == recorded
+
+
+def test_what_is_handed_on_is_hidden_by_its_alias_there() -> None:
+    """A name of the input is hidden in outputs too, whose models may store it otherwise."""
+    assert of_input("card_number", function=pay_by_alias).sensitive == ("cardNumber", "card_number")
+    assert "no such field" in refused(lambda: of_input("cardNumbr", function=pay_aliased)).problem
 
 
 @pytest.mark.parametrize("name", ["ibn", "customer.ibna", "customer.number", "ssn", "cards.numbers"])

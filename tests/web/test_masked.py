@@ -14,6 +14,7 @@ import pytest
 from backout.compensations.actions import act
 from backout.compensations.requests import Request, ReviewDecision, Verb
 from backout.compensations.verbs import assign_review
+from backout.events import Event, read_lifecycle
 from backout.ledger import following, queries
 from backout.ledger.session import Ledger
 from backout.pipelines.contract import Plan
@@ -141,6 +142,24 @@ def test_what_a_person_quotes_is_not_even_recorded(ledger: Ledger, engine: Recor
     assert f"ask about ‘{MASK}’" in reasons
     assert f"{MASK}, {MASK}!" in reasons
     assert found_in(iter(map(str, reasons))) == []
+
+
+@on_sqlite
+@pytest.mark.parametrize("scene", [scenes.retrying, doubted, rolled_back])
+def test_a_secret_that_is_spelt_like_a_word_of_the_engine_breaks_nothing(
+    ledger: Ledger, engine: RecordingEngine, scene: Callable[[Ledger], RecordedRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pages are drawn, and what an entry means in the life of its run stays what it is."""
+    words = [3600, "complete", "confirmation_missing", "builtins.OSError", "running", "book_courier"]
+    secret_run = partial(RecordedRun, plan=secretive(ORDER_PLAN), input={"id": "order-1", "card": words})
+    monkeypatch.setattr(scenes, "RecordedRun", secret_run)
+    run = scene(ledger)
+    assert all(documents(engine, run))
+    entries = [(shown, true) for shown, true in zip(read_picture(ledger, run.id).entries, entries_of(run), strict=True)]
+    for shown, true in entries:
+        assert [told.name for told in read_lifecycle(shown)] == [told.name for told in read_lifecycle(true)]
+    reasons = [shown.reason for shown, _ in entries if shown.event is Event.RUN_IN_REVIEW]
+    assert reasons == (["confirmation_missing"] if scene is doubted else [])
 
 
 @on_sqlite
