@@ -43,6 +43,7 @@ class RunState(StrEnum):
 FINAL_RUN_STATES: Final = frozenset(
     {RunState.SUCCEEDED, RunState.ROLLED_BACK, RunState.FAILED, RunState.CANCELLED},
 )
+OPEN_RUN_STATES: Final = frozenset(RunState) - FINAL_RUN_STATES
 ACTIVE_RUN_STATES: Final = frozenset({RunState.PENDING, RunState.RUNNING, RunState.ROLLING_BACK})
 """States in which a row of the run may be claimed."""
 SETTLED_RUN_STATES: Final = FINAL_RUN_STATES | {RunState.IN_REVIEW, RunState.PARKED, RunState.PAUSED}

@@ -5,40 +5,26 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
 
 from backout.ledger.health import count_silent_runs
-from backout.ledger.models import review, run, step
+from backout.ledger.models import run, step
 from backout.ledger.queries import read_clock
-from backout.states import ACTIVE_RUN_STATES, FINAL_RUN_STATES, RunState, StepState
+from backout.ledger.statistics import OpenReviews, count_open_reviews
+from backout.states import ACTIVE_RUN_STATES, FINAL_RUN_STATES, OPEN_RUN_STATES, RunState, StepState
 
 RunCounts: TypeAlias = Mapping[tuple[str, RunState], int]
 """Pipeline and state to the number of runs; pairs without runs are left out."""
 
-OPEN_RUN_STATES: Final = frozenset(RunState) - FINAL_RUN_STATES
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenReviews:
-    """What waits for a person in one pipeline.
-
-    Attributes:
-        oldest_seconds: how long the oldest has waited.
-        late: those whose deadline has passed.
-    """
-
-    number: int
-    oldest_seconds: float
-    late: int
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """How a ledger is doing now. Ages are seconds before the database's time.
+    """How a ledger is doing.
 
     Attributes:
+        now: the ledger's time when it was read, aware UTC.
         runs: that are not final.
         reviews: pipeline to what waits there; pipelines without open reviews are left out.
         overdue_steps: rows that a sweeper should have looked at.
@@ -46,6 +32,7 @@ class Figures:
         silent_runs: runs that should move and have nothing that will move them (R4).
     """
 
+    now: datetime
     runs: RunCounts
     reviews: Mapping[str, OpenReviews]
     overdue_steps: int
@@ -66,8 +53,9 @@ def read_figures(connection: Connection, *, overdue_seconds: float) -> Figures:
     limit = now - timedelta(seconds=overdue_seconds)
     overdue = select(func.count()).where(step.c.sweep_at.is_not(None), step.c.sweep_at < limit)
     return Figures(
+        now=now,
         runs=_count_runs(connection, OPEN_RUN_STATES),
-        reviews=_read_reviews(connection, now),
+        reviews=count_open_reviews(connection, now=now),
         overdue_steps=connection.execute(overdue).scalar_one(),
         lag_seconds=_read_lag(connection, now),
         silent_runs=count_silent_runs(connection),
@@ -86,24 +74,6 @@ def _count_runs(connection: Connection, states: Collection[RunState]) -> RunCoun
         .group_by(run.c.pipeline, run.c.state)
     )
     return {(row.pipeline, RunState(row.state)): row.runs for row in connection.execute(statement)}
-
-
-def _read_reviews(connection: Connection, now: datetime) -> Mapping[str, OpenReviews]:
-    statement = (
-        select(
-            run.c.pipeline,
-            func.count().label("reviews"),
-            func.min(review.c.opened_at).label("oldest"),
-            func.count(case((review.c.deadline_at < now, 1))).label("late"),
-        )
-        .join_from(review, run, run.c.id == review.c.run_id)
-        .where(review.c.decision.is_(None))
-        .group_by(run.c.pipeline)
-    )
-    return {
-        row.pipeline: OpenReviews(number=row.reviews, oldest_seconds=_seconds(now, row.oldest), late=row.late)
-        for row in connection.execute(statement)
-    }
 
 
 def _read_lag(connection: Connection, now: datetime) -> float:

@@ -285,8 +285,8 @@ def count_by_state(
     Args:
         connection: any.
         pipeline: only of this pipeline.
-        at_most: count no further in any state, and say one more where there are more; `None`: count all, which takes
-            200 ms for a million runs.
+        at_most: count no further in any state, and say one more where there are more; `None`: count all, which reads
+            an index entry for each run.
     """
     statement = select(run.c.state, func.count().label("runs")).group_by(run.c.state)
     if pipeline is not None:

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, func, literal, select, union_all
+from sqlalchemy import Connection, case, func, literal, select, union_all
 
 from backout.events import Event
 from backout.identifiers import RunId, first_run_id_at
 from backout.ledger.lists import Narrowed, newest_ids
 from backout.ledger.models import entry, review, run
-from backout.states import FINAL_RUN_STATES, Direction, RunState
+from backout.states import OPEN_RUN_STATES, Direction, RunState
 
-_OPEN: Final = tuple(state for state in RunState if state not in FINAL_RUN_STATES)
 _ABOUT_ATTEMPTS: Final = (
     Event.ATTEMPT_STARTED.value,
     Event.STEP_SUCCEEDED.value,
@@ -57,11 +56,13 @@ class OpenReviews:
     """What waits for a person in a pipeline.
 
     Attributes:
+        late: those whose deadline has passed.
         oldest_id: of the review that was opened first.
         oldest_at: when that was, aware UTC.
     """
 
     reviews: int
+    late: int
     oldest_id: int
     oldest_at: datetime
 
@@ -119,7 +120,7 @@ def count_cohort(connection: Connection, *, since: datetime, limit: int) -> Coho
 def list_open_states(connection: Connection, pipeline: str, *, count_to: int) -> list[OpenState]:
     """Return how many runs of a pipeline are in each state that is not final, and the oldest; none are left out."""
     parts = []
-    for state in _OPEN:
+    for state in sorted(OPEN_RUN_STATES):
         is_in_it = (run.c.pipeline == pipeline, run.c.state == state.value)
         counted = select(run.c.id).where(*is_in_it).limit(count_to + 1).subquery()
         first = select(run.c.id).where(*is_in_it).order_by(run.c.id).limit(1)
@@ -138,10 +139,16 @@ def list_open_states(connection: Connection, pipeline: str, *, count_to: int) ->
     ]
 
 
-def count_open_reviews(connection: Connection, *, limit: int) -> dict[str, OpenReviews]:
-    """Return what waits for a person, by pipeline; of the oldest `limit` open reviews."""
+def count_open_reviews(connection: Connection, *, now: datetime, limit: int | None = None) -> dict[str, OpenReviews]:
+    """Return what waits for a person, by pipeline; pipelines without open reviews are left out.
+
+    Args:
+        connection: any.
+        now: the ledger's time, aware UTC.
+        limit: look at no more than so many, the oldest; `None`: at all.
+    """
     oldest = (
-        select(review.c.id, review.c.run_id, review.c.opened_at)
+        select(review.c.id, review.c.run_id, review.c.opened_at, review.c.deadline_at)
         .where(review.c.decision.is_(None))
         .order_by(review.c.id)
         .limit(limit)
@@ -151,6 +158,7 @@ def count_open_reviews(connection: Connection, *, limit: int) -> dict[str, OpenR
         select(
             run.c.pipeline,
             func.count().label("reviews"),
+            func.count(case((oldest.c.deadline_at < now, 1))).label("late"),
             func.min(oldest.c.id).label("oldest_id"),
             func.min(oldest.c.opened_at).label("oldest_at"),
         )
@@ -158,7 +166,7 @@ def count_open_reviews(connection: Connection, *, limit: int) -> dict[str, OpenR
         .group_by(run.c.pipeline)
     )
     return {
-        row.pipeline: OpenReviews(reviews=row.reviews, oldest_id=row.oldest_id, oldest_at=row.oldest_at)
+        row.pipeline: OpenReviews(reviews=row.reviews, late=row.late, oldest_id=row.oldest_id, oldest_at=row.oldest_at)
         for row in connection.execute(statement)
     }
 

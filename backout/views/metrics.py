@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from backout.ledger.figures import Figures, OpenReviews, RunCounts
+from backout.ledger.figures import Figures, RunCounts
+from backout.ledger.statistics import OpenReviews
 from backout.states import RunState
 
 BUCKETS_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
 """Upper limits, included, by which durations are counted; one more holds all that are longer."""
-_NO_REVIEWS: Final = OpenReviews(number=0, oldest_seconds=0.0, late=0)
 
 
 class Kind(StrEnum):
@@ -156,10 +157,14 @@ def read_gauges(figures: Figures, final_runs: RunCounts, *, known: Iterable[str]
     for pipeline in sorted({*known, *figures.reviews, *(name for name, _ in runs)}):
         for state in RunState:
             yield Sample(metric=RUNS, labels=(pipeline, state.value), value=runs.get((pipeline, state), 0))
-        reviews = figures.reviews.get(pipeline, _NO_REVIEWS)
-        yield Sample(metric=REVIEWS_OPEN, labels=(pipeline,), value=reviews.number)
-        yield Sample(metric=REVIEWS_LATE, labels=(pipeline,), value=reviews.late)
-        yield Sample(metric=REVIEW_OLDEST, labels=(pipeline,), value=reviews.oldest_seconds)
+        yield from _read_reviews(pipeline, figures.reviews.get(pipeline), figures.now)
     yield Sample(metric=OVERDUE_STEPS, value=figures.overdue_steps)
     yield Sample(metric=LEDGER_LAG, value=figures.lag_seconds)
     yield Sample(metric=SILENT_RUNS, value=figures.silent_runs)
+
+
+def _read_reviews(pipeline: str, reviews: OpenReviews | None, now: datetime) -> Iterator[Sample]:
+    waits_seconds = max((now - reviews.oldest_at).total_seconds(), 0.0) if reviews else 0.0
+    yield Sample(metric=REVIEWS_OPEN, labels=(pipeline,), value=reviews.reviews if reviews else 0)
+    yield Sample(metric=REVIEWS_LATE, labels=(pipeline,), value=reviews.late if reviews else 0)
+    yield Sample(metric=REVIEW_OLDEST, labels=(pipeline,), value=waits_seconds)

@@ -139,7 +139,7 @@ def _read(connection: LedgerConnection, now: datetime, asked: datetime) -> Stati
     names = statistics.list_pipelines(connection, limit=MOST_PIPELINES + 1)
     cohort = statistics.count_cohort(connection, since=asked, limit=COUNTED_RUNS)
     since = asked if cohort.left_out is None else enqueued_at(cohort.left_out)
-    reviews = statistics.count_open_reviews(connection, limit=COUNTED_TO)
+    reviews = statistics.count_open_reviews(connection, now=now, limit=COUNTED_TO)
     return Statistics(
         since=since,
         is_shortened=cohort.left_out is not None,
