@@ -12,7 +12,7 @@ from backout.settings import PREFIX, Settings
 from backout.tasks.broker import apply_broker_defaults
 from backout.tasks.registration import register_tasks
 from backout.tasks.runtime import Runtime, configured, forget_runtime, runtime_of
-from backout.tasks.worker_steps import LedgerCheck, SweeperProcess
+from backout.tasks.worker_steps import LedgerCheck, NoticeboardKeeper, SweeperProcess
 
 _installed: list[Celery] = []
 _given: Final[WeakKeyDictionary[Celery, frozenset[str]]] = WeakKeyDictionary()
@@ -51,8 +51,8 @@ def installed_app() -> Celery | None:
 
 
 def add_worker_steps(app: Celery) -> None:
-    """Let workers of this app verify the ledger and keep a sweeper."""
-    app.steps["worker"].update({LedgerCheck, SweeperProcess})
+    """Let workers of this app verify the ledger, keep a sweeper, and keep their children informed."""
+    app.steps["worker"].update({LedgerCheck, NoticeboardKeeper, SweeperProcess})
 
 
 def _add_to_configured_worker(instance: Any = None, **_: Any) -> None:

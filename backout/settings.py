@@ -32,6 +32,11 @@ class Settings(BaseModel):
 
     On quorum queues all of them do: a countdown would block their consumer.
     """
+    burst_seconds: float = Field(default=1.0, ge=0, le=15)
+    """How long a worker goes on with the next step at once instead of sending a message for it; 0: it never does.
+
+    A step that has begun is not cut short. Longer bursts hold other pipelines' messages up, and save nothing more.
+    """
     sweep_interval_seconds: float = Field(default=5.0, gt=0)
     """The pause between two looks of the sweeper."""
     sweep_batch: int = Field(default=200, ge=1, le=10_000)

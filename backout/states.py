@@ -164,8 +164,9 @@ def _run(sources: set[RunState], *targets: RunState) -> Arrow:
 
 TRANSITIONS: Final[Mapping[str, Arrow]] = MappingProxyType(
     {
-        # A step row is born ready (the next forward step) or with the rollback plan (all compensations at once).
-        "create_step": _step(set(), StepState.READY),
+        # A step row is born ready (the next forward step; running, where the worker that ended the step before goes on
+        # at once) or with the rollback plan (all compensations at once).
+        "create_step": _step(set(), StepState.READY, StepState.RUNNING),
         "plan_compensation": _step(
             set(),
             StepState.PENDING,

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 from functools import cached_property
-from typing import Any
+from typing import Any, Final, assert_never
 
 from sqlalchemy import (
     Column,
@@ -23,6 +24,7 @@ from sqlalchemy import (
     insert,
     literal,
     literal_column,
+    not_,
     null,
     select,
     union_all,
@@ -32,6 +34,10 @@ from sqlalchemy.sql import visitors
 from sqlalchemy.sql.expression import CTE, Null
 
 from backout.ledger.models import run, step
+from backout.states import ACTIVE_RUN_STATES
+
+ACTIVE: Final = tuple(sorted(state.value for state in ACTIVE_RUN_STATES))
+"""The states of a run whose rows may be claimed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +47,32 @@ class Matched:
     column: Column[Any]
 
 
+class When(Enum):
+    """When a row is inserted; always only if the guard matched."""
+
+    MATCHED = auto()
+    RUN_CHANGED = auto()
+    """The change's `run_update` has changed the run: the row's entry tells of nothing else."""
+    RUN_ACTIVE = auto()
+    """As `run_update` has left the run, its rows may be claimed."""
+    RUN_STOPPED = auto()
+    """They may not: a person has stopped the run."""
+
+
+_BY_STATE: Final = (When.RUN_ACTIVE, When.RUN_STOPPED)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewRow:
     """A row to insert.
 
     Attributes:
         values: column name to value: a constant, a bind parameter, or `Matched`.
-        of_run_update: only if the change's `run_update` has changed the run: its entry tells of nothing else.
     """
 
     table: Table
     values: Mapping[str, Any]
-    of_run_update: bool = False
+    when: When = When.MATCHED
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,6 +85,8 @@ class Change:
         rows: rows to insert if the guard matched, in this order.
         run_update: an UPDATE of the matched step's run, with a guard of its own.
         run_columns: columns of the matched step's run to return as well, under `run_<name>`.
+        changed_columns: the same, but as `run_update`, which then has no guard of its own, has left them: after a wait
+            for whoever had locked the run, while `run_columns` are as the statement found them.
     """
 
     guard: Update
@@ -72,6 +94,7 @@ class Change:
     rows: tuple[NewRow, ...] = ()
     run_update: Update | None = None
     run_columns: tuple[Column[Any], ...] = ()
+    changed_columns: tuple[Column[Any], ...] = ()
 
     @cached_property
     def as_one_statement(self) -> Select[Any]:
@@ -87,8 +110,12 @@ class Change:
         changed = None
         if self.run_update is not None:
             guarded = self.run_update.where(exists(select(literal(1)).select_from(matched)))
-            changed = guarded.returning(run.c.id).cte("run_changed")
+            changed = guarded.returning(run.c.id, run.c.state, *self._changed_besides_state).cte("run_changed")
             statement = statement.add_cte(changed)
+            if self.changed_columns:
+                columns = (changed.c[column.name].label(f"run_{column.name}") for column in self.changed_columns)
+                is_its_run = changed.c.id == matched.c.run_id
+                statement = statement.add_columns(*columns).join_from(matched, changed, is_its_run)
         for number, inserted in enumerate(self._inserts(matched, changed)):
             statement = statement.add_cte(inserted.cte(f"insert_{number}"))
         return statement
@@ -136,6 +163,18 @@ class Change:
     def as_run_read(self) -> Select[Any]:
         """The read of the matched row's run alone."""
         return select(*_run_labels(self.run_columns)).where(run.c.id == bindparam("matched_run_id"))
+
+    @cached_property
+    def as_changed_run_read(self) -> Select[Any] | None:
+        """The read of the run as `run_update` has left it; `None` when nothing depends on it."""
+        if not self.changed_columns and not any(row.when in _BY_STATE for row in self.rows):
+            return None
+        columns = _run_labels((run.c.state, *self._changed_besides_state))
+        return select(*columns).where(run.c.id == bindparam("matched_run_id"))
+
+    @cached_property
+    def _changed_besides_state(self) -> tuple[Column[Any], ...]:
+        return tuple(column for column in self.changed_columns if column is not run.c.state)
 
     @cached_property
     def _needed(self) -> tuple[Column[Any], ...]:
@@ -204,9 +243,19 @@ def _run_labels(columns: tuple[Column[Any], ...]) -> list[ColumnElement[Any]]:
 
 def _select_row(row: NewRow, columns: list[str], matched: CTE, changed: CTE | None) -> Select[Any]:
     statement = select(*(_in_select(row.table.c[name], row.values.get(name), matched) for name in columns))
-    if row.of_run_update and changed is not None:
-        return statement.select_from(matched.join(changed, changed.c.id == matched.c.run_id))
-    return statement.select_from(matched)
+    if row.when is When.MATCHED or changed is None:
+        return statement.select_from(matched)
+    statement = statement.select_from(matched.join(changed, changed.c.id == matched.c.run_id))
+    is_active = changed.c.state.in_([constant(state) for state in ACTIVE])
+    match row.when:
+        case When.RUN_CHANGED:
+            return statement
+        case When.RUN_ACTIVE:
+            return statement.where(is_active)
+        case When.RUN_STOPPED:
+            return statement.where(not_(is_active))
+        case _ as never:
+            assert_never(never)
 
 
 def _as_parameter(value: Any) -> Any:

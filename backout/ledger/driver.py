@@ -7,7 +7,10 @@ events, a result object with all its columns. That was a fifth of a step's proce
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
 from typing import Any, Self
 
 from sqlalchemy import Connection, Select
@@ -19,28 +22,30 @@ Processor = Callable[[Any], Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriverStatement:
-    """A statement in the driver's own words.
+    """A statement in the server's own words.
 
     Attributes:
-        text: SQL with the driver's placeholders.
-        constants: values that are the same each time, by placeholder, as the driver takes them.
-        parameters: placeholders to be filled in each time; each with what turns a value into the driver's, if anything.
+        text: SQL with numbered placeholders, which the driver passes on as it is: it would otherwise look through the
+            text for its own placeholders each time, and remembers the result only of texts under 4 kB (psycopg 3.3).
+        arguments: of each placeholder, in order, the name of its parameter and what turns the parameter's value into
+            the driver's, if anything; for a constant no name, and what returns its value.
         columns: names of the result's columns, in order; each with what turns the driver's value into ours.
     """
 
-    text: str
-    constants: Mapping[str, Any]
-    parameters: Mapping[str, Processor | None]
-    columns: Mapping[str, Processor | None]
+    text: bytes
+    arguments: tuple[tuple[str | None, Processor | None], ...]
+    columns: tuple[tuple[str, Processor | None], ...]
 
     @classmethod
     def compile(cls, statement: Select[Any], dialect: Dialect) -> Self:
-        """Return a statement as this database's driver takes it.
+        """Return a statement as this database's server takes it.
 
         Raises:
             ValueError: it has an IN over parameters, whose text depends on their number; write constants instead.
         """
-        compiled = statement.compile(dialect=dialect)
+        numbered = copy(dialect)
+        numbered.paramstyle, numbered.positional = "numeric_dollar", True
+        compiled = statement.compile(dialect=numbered)
         if compiled.post_compile_params:
             names = ", ".join(sorted(parameter.key for parameter in compiled.post_compile_params))
             raise ValueError(f"parameters {names} change the text of the statement")
@@ -48,10 +53,16 @@ class DriverStatement:
         process = {name: bind_processor(bind.type, dialect) for name, bind in compiled.binds.items()}
         required = {name for name, bind in compiled.binds.items() if bind.required}
         return cls(
-            text=compiled.string,
-            constants={name: processed(process[name], given[name]) for name in given if name not in required},
-            parameters={name: process[name] for name in given if name in required},
-            columns={str(column.key): result_processor(column.type, dialect) for column in statement.selected_columns},
+            text=compiled.string.encode(),
+            arguments=tuple(
+                (name, process[name])
+                if name in required
+                else (None, _constantly(processed(process[name], given[name])))
+                for name in compiled.positiontup or ()
+            ),
+            columns=tuple(
+                (str(column.key), result_processor(column.type, dialect)) for column in statement.selected_columns
+            ),
         )
 
     def first_row(self, connection: Connection, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -66,20 +77,29 @@ class DriverStatement:
         Raises:
             sqlalchemy.exc.DBAPIError: as any execution; a dead connection leaves the pool.
         """
-        values = {name: processed(process, parameters[name]) for name, process in self.parameters.items()}
-        values |= self.constants
+        values = [
+            processed(process, parameters[name] if name is not None else None) for name, process in self.arguments
+        ]
         driver: Any = connection.connection.driver_connection
         try:
-            row = driver.execute(self.text, values).fetchone()
+            row = _cursor_class()(driver).execute(self.text, values).fetchone()
         except BaseException as error:
             # Private, but the one place that knows what an error means for the connection, the pool and the type of
             # exception; SQLAlchemy is pinned to its minor release, and the ledger's tests walk this path.
-            connection._handle_dbapi_exception(error, self.text, values, None, None)
+            connection._handle_dbapi_exception(error, self.text.decode(), tuple(values), None, None)
         if row is None:
             return None
-        return {
-            name: processed(process, value) for (name, process), value in zip(self.columns.items(), row, strict=True)
-        }
+        return {name: processed(process, value) for (name, process), value in zip(self.columns, row, strict=True)}
+
+
+@cache
+def _cursor_class() -> Any:
+    # Looked for at the first use: a ledger on SQLite needs no psycopg.
+    return import_module("psycopg").RawCursor
+
+
+def _constantly(value: Any) -> Processor:
+    return lambda _: value
 
 
 def bind_processor(kind: TypeEngine[Any], dialect: Dialect) -> Processor | None:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, assert_never
 
 from sqlalchemy import Connection, CursorResult, Insert, Select, Update
 from sqlalchemy.dialects import sqlite
 
-from backout.ledger.change import Change
+from backout.ledger.change import ACTIVE, Change, When
 
 Parameters = Mapping[str, Any]
 RowValues = Mapping[str, Any]
@@ -29,12 +29,30 @@ def follow_up(
     """Run what follows from a guard that has matched this row; return the row, with the columns of its run."""
     known = {**parameters, **matched(row)}
     is_run_changed = run_update is not None and run_known(connection, run_update, known).rowcount == 1
+    changed_run = _read(connection, change.as_changed_run_read, known)
     for statement, inserted in change.as_inserts:
-        if is_run_changed or not inserted.of_run_update:
+        if _is_inserted(inserted.when, is_run_changed=is_run_changed, run_state=changed_run.get("run_state")):
             run_known(connection, statement, known)
-    if not change.run_columns:
-        return dict(row)
-    return {**row, **run_known(connection, change.as_run_read, known).mappings().one()}
+    found = _read(connection, change.as_run_read if change.run_columns else None, known)
+    return {**row, **found, **changed_run}
+
+
+def _read(connection: Connection, statement: Select[Any] | None, known: Parameters) -> RowValues:
+    return {} if statement is None else run_known(connection, statement, known).one()._asdict()
+
+
+def _is_inserted(when: When, *, is_run_changed: bool, run_state: str | None) -> bool:
+    match when:
+        case When.MATCHED:
+            return True
+        case When.RUN_CHANGED:
+            return is_run_changed
+        case When.RUN_ACTIVE:
+            return run_state in ACTIVE
+        case When.RUN_STOPPED:
+            return run_state not in ACTIVE
+        case _ as never:
+            assert_never(never)
 
 
 def matched(row: RowValues) -> Parameters:

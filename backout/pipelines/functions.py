@@ -86,6 +86,11 @@ def find_function(task_name: str) -> TaskFunction | None:
     return _functions.get(task_name)
 
 
+def known_tasks() -> tuple[str, ...]:
+    """Return the names of all tasks that run a function of a pipeline in this process."""
+    return tuple(_functions)
+
+
 @contextmanager
 def functions_in_place(others: Iterable[TaskFunction]) -> Iterator[None]:
     """Let other functions be found under the task names of known ones inside the block; no listener is told."""

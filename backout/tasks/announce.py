@@ -83,13 +83,21 @@ class Announcer:
         self._tell(last[number - 1 if opens else number : number + 1])
         return last[number].entry.id
 
-    def announce(self, run_id: RunId, *, after_id: int | None, actors: Collection[str] | None = None) -> None:
+    def announce(
+        self,
+        run_id: RunId,
+        *,
+        after_id: int | None,
+        actors: Collection[str] | None = None,
+        without_claim: Claim | None = None,
+    ) -> None:
         """Tell what has happened to a run. Never raises.
 
         Args:
             run_id: of the run.
             after_id: what came after this entry; `None`: nobody listened then, nothing is told.
             actors: tell only what these did: others tell themselves what they do to the run at the same time.
+            without_claim: whose start is told by `announce_claim`.
         """
         if after_id is None or not self.is_heard():
             return
@@ -100,7 +108,14 @@ class Announcer:
         except Exception:
             logger.exception("backout: what happened to run %s after entry %s is not announced", run_id, after_id)
             return
-        self._tell([one for one in found if actors is None or one.entry.actor in actors])
+        self._tell(
+            [
+                one
+                for one in found
+                if (actors is None or one.entry.actor in actors)
+                and (without_claim is None or not _is_claim(one.entry, without_claim))
+            ]
+        )
 
     def _tell(self, followed: Sequence[FollowedEntry]) -> None:
         events = [event for one in followed for event in read_lifecycle(one.entry, pipeline=one.pipeline)]

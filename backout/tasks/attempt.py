@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Self
 
 from backout.ledger.records import Claim
 from backout.pipelines.contract import Plan, StepContract
@@ -63,8 +64,16 @@ class Recorded:
         consequence: what happens next.
         steps: messages to send one by one.
         compensations: messages to send as one chain, in the order of undoing.
+        claimed: what this worker goes on with at once, and for which nothing is to be sent: the message that it would
+            have been, and the claim that was committed; `None`: nothing.
     """
 
     consequence: str
     steps: tuple[StepMessage, ...] = ()
     compensations: tuple[StepMessage, ...] = field(default=())
+    claimed: tuple[StepMessage, Claim] | None = None
+
+    def taken_up(self, claim: Claim) -> Self:
+        """Return the same, where the first of what was to be sent is claimed in the same commit."""
+        message = (*self.steps, *self.compensations)[0]
+        return replace(self, steps=(), compensations=(), claimed=(message, claim))

@@ -164,9 +164,13 @@ def _meet_key_holder(
 def lease_seconds(runtime: Runtime, task: Task[..., Any]) -> float:
     """Return how long the claim holds without a heartbeat: never longer than the attempt may take."""
     hard_limit: float | None = (task.request.timelimit or (None, None))[0]
-    if hard_limit is None:
-        return runtime.settings.lease_seconds
-    return min(runtime.settings.lease_seconds, hard_limit - KILL_GRACE_SECONDS + DEADLINE_GRACE_SECONDS)
+    lease = runtime.settings.lease_seconds
+    return lease if hard_limit is None else lease_within(lease, hard_limit - KILL_GRACE_SECONDS)
+
+
+def lease_within(lease_seconds: float, timeout_seconds: float) -> float:
+    """Return the lease for an attempt with this timeout."""
+    return min(lease_seconds, timeout_seconds + DEADLINE_GRACE_SECONDS)
 
 
 def worker_name(task: Task[..., Any]) -> str:

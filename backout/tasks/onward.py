@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from backout.identifiers import new_task_id
 from backout.ledger.records import StepKey
-from backout.ledger.transitions import NextStep, Onward
+from backout.ledger.transitions import NextClaim, NextStep, Onward
 from backout.pipelines.message import StepMessage
 from backout.states import Direction
 from backout.tasks.attempt import Attempt, Recorded
@@ -45,6 +47,13 @@ def onward_of(runtime: Runtime, attempt: Attempt, way: Way, *, step_key: str = "
         standing=way.standing,
         resend_seconds=runtime.settings.resend_seconds,
     )
+
+
+def claimed_by(onward: Onward, claim: NextClaim | None) -> Onward:
+    """Return the same way on, with a claim on the next row; `None`: it becomes ready."""
+    if onward.following is None or claim is None:
+        return onward
+    return replace(onward, following=replace(onward.following, claim=claim))
 
 
 def next_message(attempt: Attempt, onward: Onward) -> Recorded:

@@ -15,6 +15,7 @@ from backout.ledger.session import LedgerConnection
 from backout.pipelines.message import StepMessage
 from backout.pipelines.words import state_when_stopped
 from backout.tasks.attempt import Attempt, Ended, Recorded
+from backout.tasks.burst import Hand
 from backout.tasks.decisions import (
     Ask,
     AskFirst,
@@ -32,7 +33,7 @@ from backout.tasks.decisions import (
     UndoNext,
     Verified,
 )
-from backout.tasks.onward import next_message, onward_of
+from backout.tasks.onward import claimed_by, next_message, onward_of
 from backout.tasks.outcome import Failed, Skipped, Succeeded
 from backout.tasks.questions import ask_first, confirm, leave_open, run_again, undo_answered, verified
 from backout.tasks.rollback import turn_back, undo_next
@@ -41,11 +42,18 @@ from backout.tasks.runtime import Runtime
 BY_ITSELF: Final = Ended()
 
 
-def record(runtime: Runtime, attempt: Attempt, decision: Decision) -> Recorded | None:
-    """Commit a decision; `None` when the claim was lost meanwhile and nothing was written (R3)."""
+def record(runtime: Runtime, attempt: Attempt, decision: Decision, hand: Hand | None = None) -> Recorded | None:
+    """Commit a decision; `None` when the claim was lost meanwhile and nothing was written (R3).
+
+    Args:
+        runtime: for the ledger and the settings.
+        attempt: that ended.
+        decision: about it.
+        hand: takes up what comes next in the same commit, if it may; `None`: a message is to be sent.
+    """
     is_one_change = isinstance(decision, GoOn | TryAgain | GiveBack)
     with runtime.ledger.change() if is_one_change else runtime.ledger.transaction() as connection:
-        return write(connection, runtime, attempt, decision)
+        return write(connection, runtime, attempt, decision, hand=hand)
 
 
 def write(
@@ -54,6 +62,7 @@ def write(
     attempt: Attempt,
     decision: Decision,
     ended: Ended = BY_ITSELF,
+    hand: Hand | None = None,
 ) -> Recorded | None:
     """Write a decision in the caller's scope; it commits nothing. Returns as `record`.
 
@@ -63,16 +72,17 @@ def write(
         attempt: that ended.
         decision: about it.
         ended: by whom, where somebody else found that it had no answer.
+        hand: as of `record`.
     """
     match decision:
         case GoOn():
-            return _go_on(connection, runtime, attempt, decision)
+            return _go_on(connection, runtime, attempt, decision, hand)
         case TryAgain():
             return _try_again(connection, runtime, attempt, decision)
         case GiveBack():
             return _give_back(connection, attempt, decision, ended)
         case TurnBack():
-            return turn_back(connection, runtime, attempt, decision)
+            return turn_back(connection, runtime, attempt, decision, hand)
         case Park():
             return _park(connection, attempt, decision)
         case Ask():
@@ -80,7 +90,7 @@ def write(
         case Doubt():
             return _doubt(connection, attempt, decision, ended)
         case UndoNext():
-            return undo_next(connection, runtime, attempt, decision)
+            return undo_next(connection, runtime, attempt, decision, hand)
         case AskFirst():
             return ask_first(connection, runtime, attempt, decision, ended)
         case Confirm() | RunAgain() | UndoAnswered() | Verified() | Unanswered():
@@ -110,9 +120,17 @@ def _write_answer(
             assert_never(never)
 
 
-def _go_on(connection: LedgerConnection, runtime: Runtime, attempt: Attempt, decision: GoOn) -> Recorded | None:
+def _go_on(
+    connection: LedgerConnection, runtime: Runtime, attempt: Attempt, decision: GoOn, hand: Hand | None
+) -> Recorded | None:
     onward = onward_of(runtime, attempt, decision.onward)
-    return next_message(attempt, onward) if _end_step(connection, attempt.claim, decision.outcome, onward) else None
+    recorded = next_message(attempt, onward)
+    if hand is not None and recorded.steps:
+        onward = claimed_by(onward, hand.claim_for(recorded.steps[0]))
+    gone_on = _end_step(connection, attempt.claim, decision.outcome, onward)
+    if gone_on is None:
+        return None
+    return recorded if gone_on.claim is None else recorded.taken_up(gone_on.claim)
 
 
 def _end_step(
@@ -120,7 +138,7 @@ def _end_step(
     claim: Claim,
     outcome: Succeeded | Skipped | Failed,
     onward: transitions.Onward,
-) -> bool:
+) -> transitions.GoneOn | None:
     match outcome:
         case Succeeded(output=output):
             return transitions.succeed_step(connection, claim, output=output, onward=onward)

@@ -15,6 +15,7 @@ from backout.errors import StepFailed
 from backout.pipelines.functions import ORIGINAL_RUN, TaskFunction, subscribe
 from backout.pipelines.message import KEYWORD
 from backout.tasks.step_task import run_step
+from backout.tasks.tracing import BurstTracer
 
 FORCED_OPTIONS: Final[dict[str, Any]] = {
     # R1: acknowledged after the outcome is committed, and given back when the worker is lost.
@@ -30,6 +31,9 @@ FORCED_OPTIONS: Final[dict[str, Any]] = {
     "throws": (StepFailed,),
 }
 
+
+TRACER: Final = "__trace__"
+"""The attribute of a task through which a worker calls it."""
 
 _shared: Final[set[str]] = set()
 
@@ -55,7 +59,7 @@ def _share_task(function: TaskFunction) -> None:
         # Its module was imported again, as a script's is under its own name; the task finds the function by name.
         return
     _shared.add(function.task_name)
-    options = {**function.task_options, **FORCED_OPTIONS}
+    options = {**function.task_options, **FORCED_OPTIONS, TRACER: BurstTracer()}
     if function.ack_early:
         # The user's explicit choice for very long steps: recovery then waits for the claim to expire.
         options |= {"acks_late": False, "reject_on_worker_lost": False}
@@ -92,6 +96,10 @@ def _adopt(task: Any) -> None:
         return run_step(task, arguments, keywords) if KEYWORD in keywords else original(*arguments, **keywords)
 
     setattr(run, ORIGINAL_RUN, original)
+    setattr(type(task), TRACER, BurstTracer())
+    if TRACER in task.__dict__:
+        # Celery had made the tracer before, with the task's own `run`.
+        del task.__dict__[TRACER]
     task.run = run
     task.acks_late = True
     task.reject_on_worker_lost = True

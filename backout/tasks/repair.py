@@ -146,6 +146,18 @@ def end_attempt_of_dead_process(runtime: Runtime, key: StepKey, *, actor: str) -
         announce_repairs(runtime, stood_at, actor=actor)
 
 
+def mend_after_dead_process(runtime: Runtime, run_id: RunId, *, actor: str) -> None:
+    """Do what a process has left undone that recorded an outcome of a run and is gone.
+
+    It was killed before it had sent what is next, or had gone on with a later step of its burst, whose attempt ends
+    here.
+    """
+    send_for_dead_process(runtime, run_id, actor=actor)
+    for key, claimed_by in runtime.ledger.read(lambda connection: due.list_running_steps(connection, run_id)):
+        if is_gone(claimed_by):
+            end_attempt_of_dead_process(runtime, key, actor=actor)
+
+
 def send_for_dead_process(runtime: Runtime, run_id: RunId, *, actor: str) -> None:
     """Send what is ready in a run whose last outcome was recorded by a process that is gone, perhaps before it sent.
 
@@ -202,9 +214,12 @@ def _may_run_until(connection: LedgerConnection, plan: Plan, row: DueStep) -> da
     """
     if row.key.direction.is_question or is_gone(row.claimed_by):
         return None
-    started_at = due.find_attempt_start(connection, row.key, row.attempt) or queries.read_clock(connection)
     contract = direction_contract(plan.steps[row.key.position], row.key.direction)
-    return started_at + timedelta(seconds=contract.timeout_seconds + KILL_GRACE_SECONDS + DEADLINE_GRACE_SECONDS)
+    start = due.find_attempt_start(connection, row.key, row.attempt)
+    started_at = start.at if start is not None else queries.read_clock(connection)
+    killed_after = start.killed_after_seconds if start is not None else None
+    seconds = contract.timeout_seconds + KILL_GRACE_SECONDS if killed_after is None else killed_after
+    return started_at + timedelta(seconds=seconds + DEADLINE_GRACE_SECONDS)
 
 
 def _send_due(connection: LedgerConnection, runtime: Runtime, plan: Plan, row: DueStep, *, actor: str) -> Repair:

@@ -20,12 +20,15 @@ from backout.ledger.session import LedgerConnection
 from backout.pipelines.words import state_of_rollback, state_while_undoing
 from backout.states import ReviewReason, StepState
 from backout.tasks.attempt import Attempt, Recorded
+from backout.tasks.burst import Hand
 from backout.tasks.decisions import TurnBack, UndoNext
 from backout.tasks.outcome import ErrorFacts, Failed, Skipped, Succeeded
 from backout.tasks.runtime import Runtime
 
 
-def turn_back(connection: LedgerConnection, runtime: Runtime, attempt: Attempt, decision: TurnBack) -> Recorded | None:
+def turn_back(
+    connection: LedgerConnection, runtime: Runtime, attempt: Attempt, decision: TurnBack, hand: Hand | None = None
+) -> Recorded | None:
     """Record the final failure of a forward step and plan the rollback; needs a transaction."""
     claim, error = attempt.claim, decision.outcome.error
     if not transitions.fail_step(
@@ -62,10 +65,27 @@ def turn_back(connection: LedgerConnection, runtime: Runtime, attempt: Attempt, 
         return Recorded(consequence=f"{consequence}; the first one {say_wait(wait_until)}")
     earlier = {step.key: step.attempt for step in steps if step.state is not StepState.PENDING}
     keyed = [(row.key, row.task_id, earlier.get(row.key, 0)) for row in to_run]
-    return Recorded(
-        consequence=consequence,
-        compensations=chain_messages(attempt.plan, keyed, runtime.settings.chain_links, parent_id=claim.task_id),
+    messages = chain_messages(attempt.plan, keyed, runtime.settings.chain_links, parent_id=claim.task_id)
+    return _take_up(connection, Recorded(consequence=consequence, compensations=messages), hand)
+
+
+def _take_up(connection: LedgerConnection, recorded: Recorded, hand: Hand | None) -> Recorded:
+    """Claim the first of what is to be undone in the same commit, where this worker may go on with it."""
+    asked = hand.claim_for(recorded.compensations[0]) if hand is not None and recorded.compensations else None
+    if asked is None:
+        return recorded
+    first = recorded.compensations[0]
+    claim = transitions.claim_step(
+        connection,
+        first.key,
+        token=asked.token,
+        lease_seconds=asked.lease_seconds,
+        worker=asked.worker,
+        attempt=first.attempt,
+        process=asked.process,
+        detail=asked.detail,
     )
+    return recorded if claim is None else recorded.taken_up(claim)
 
 
 def say_wait(until: datetime) -> str:
@@ -96,9 +116,13 @@ def _stop_at_irreversible(
     return Recorded(consequence=f"a person is asked, because {name} cannot be undone (R7)")
 
 
-def undo_next(connection: LedgerConnection, runtime: Runtime, attempt: Attempt, decision: UndoNext) -> Recorded | None:
+def undo_next(
+    connection: LedgerConnection, runtime: Runtime, attempt: Attempt, decision: UndoNext, hand: Hand | None = None
+) -> Recorded | None:
     """Record the end of a compensation and make the next one ready, or close the rollback; needs a transaction."""
-    return walk_on(connection, runtime, attempt) if _end_compensation(connection, attempt, decision.outcome) else None
+    if not _end_compensation(connection, attempt, decision.outcome):
+        return None
+    return _take_up(connection, walk_on(connection, runtime, attempt), hand)
 
 
 def walk_on(connection: LedgerConnection, runtime: Runtime, attempt: Attempt) -> Recorded:

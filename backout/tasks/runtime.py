@@ -11,6 +11,7 @@ from celery import Celery
 
 from backout.identifiers import RunId
 from backout.ledger import queries, schema
+from backout.ledger.records import Claim
 from backout.ledger.session import Ledger
 from backout.pipelines.contract import Plan
 from backout.pipelines.message import StepMessage
@@ -66,9 +67,16 @@ class Runtime:
         """Return where a run stands, to `announce` later what came after; `None` where nobody listens."""
         return self.announcer.position_of(run_id)
 
-    def announce(self, run_id: RunId, *, after_id: int | None, actors: Collection[str] | None = None) -> None:
+    def announce(
+        self,
+        run_id: RunId,
+        *,
+        after_id: int | None,
+        actors: Collection[str] | None = None,
+        without_claim: Claim | None = None,
+    ) -> None:
         """Tell what has happened to a run, as signals and Celery events. See `Announcer.announce`."""
-        self.announcer.announce(run_id, after_id=after_id, actors=actors)
+        self.announcer.announce(run_id, after_id=after_id, actors=actors, without_claim=without_claim)
 
     def plan_of(self, run_id: RunId, digest: str) -> Plan:
         """Return the plan that was recorded with a run; read once for each digest.

@@ -2,6 +2,8 @@
 
     receive → claim → load → call → record → send → announce → (Celery acknowledges)
 
+In a burst `record` has claimed the next step as well, nothing is sent for it, and its path begins at `load`.
+
 The outcome is committed before the message is acknowledged (R1): Celery acknowledges only after `run_step` has returned
 or raised. Each ending is one of: recorded and acknowledged, to be tried again, refused with a recorded reason.
 """
@@ -9,31 +11,31 @@ or raised. Each ending is one of: recorded and acknowledged, to be tried again, 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from celery import Task
 from celery.exceptions import Ignore, Retry
 
-from backout.errors import MessageRefused, StepFailed
+from backout.errors import StepFailed
 from backout.faultpoints import FaultPoint, SimulatedDeath, reach
 from backout.ledger import queries, transitions
-from backout.ledger.records import Claim, StepRecord
+from backout.ledger.records import Claim
 from backout.ledger.session import LEDGER_ERRORS, LedgerConnection
 from backout.ledger.transitions.parts import ENGINE
 from backout.pipelines.functions import find_function
-from backout.pipelines.message import ReceivedMessage, direction_contract, read_message
+from backout.pipelines.message import direction_contract
 from backout.states import Answer, Direction, StepState
 from backout.tasks.advance import advance
 from backout.tasks.attempt import Attempt, Recorded
+from backout.tasks.burst import Hand, hand_of, handed_over
 from backout.tasks.calling import Work, call, cut_off, refuse_late
 from backout.tasks.claiming import Taken, steady_seconds, take_claim, worker_name
 from backout.tasks.dispatch import send_compensations, send_step
 from backout.tasks.outcome import Answered, Lost, Outcome, RetryLater, Skipped, Succeeded
-from backout.tasks.process import is_gone
+from backout.tasks.receiving import pass_by, receive
 from backout.tasks.record import record
-from backout.tasks.repair import end_attempt_of_dead_process, send_for_dead_process
 from backout.tasks.runtime import Runtime, runtime_of
 from backout.tasks.shield import TIME_IS_UP, shield
 from backout.tasks.situation import situation_of
@@ -54,11 +56,13 @@ def run_step(task: Task[..., Any], arguments: tuple[Any, ...], keywords: Mapping
         MessageRefused: it is no message of this engine; recorded.
     """
     runtime = runtime_of(task.app)
-    message = _receive(task, runtime, arguments, keywords)
-    reach(FaultPoint.BEFORE_CLAIM)
-    taken = take_claim(runtime, task, message)
+    message = receive(task, runtime, arguments, keywords)
+    taken = handed_over(message.key)
     if taken is None:
-        return _pass_by(task, runtime, message)
+        reach(FaultPoint.BEFORE_CLAIM)
+        taken = take_claim(runtime, task, message)
+    if taken is None:
+        return pass_by(task, runtime, message)
     reach(FaultPoint.AFTER_CLAIM)
     work = _load(runtime, task, taken)
     stood_at = runtime.announcer.announce_claim(taken.claim, actor=worker_name(task))
@@ -80,81 +84,8 @@ def run_step(task: Task[..., Any], arguments: tuple[Any, ...], keywords: Mapping
         raise
     reach(FaultPoint.AFTER_CALL)
     recorded = _record_and_send(runtime, work, outcome, task)
-    _announce(runtime, task, taken.claim, stood_at)
+    _announce(runtime, task, taken.claim, stood_at, recorded)
     return _answer(runtime, work, outcome, recorded)
-
-
-def _receive(
-    task: Task[..., Any],
-    runtime: Runtime,
-    arguments: tuple[Any, ...],
-    keywords: Mapping[str, Any],
-) -> ReceivedMessage:
-    """Read the message; keep one that cannot be read as an entry (R10)."""
-    try:
-        return read_message(task.name, arguments, keywords)
-    except MessageRefused as refused:
-        problem = refused.problem
-        detail = {"task": task.name, "task_id": task.request.id, "message": repr((arguments, keywords))[:2_000]}
-        _write(
-            runtime,
-            lambda connection: transitions.record_refused_message(
-                connection,
-                key=None,
-                actor=worker_name(task),
-                reason=problem,
-                detail=detail,
-            ),
-        )
-        raise
-
-
-def _pass_by(task: Task[..., Any], runtime: Runtime, message: ReceivedMessage) -> str:
-    """End a message that has nothing to do: done already, somebody else's, too early, or of a run that is not there."""
-    found = runtime.ledger.read_patiently(
-        lambda where: queries.find_step(where, message.key), what=f"a look at {task.name}"
-    )
-    if found is None:
-        _write(
-            runtime,
-            lambda connection: transitions.record_refused_message(
-                connection,
-                key=message.key,
-                actor=worker_name(task),
-                reason="the ledger has no such step: its transaction has not committed, or the run was removed",
-                detail={"task": task.name, "task_id": task.request.id},
-            ),
-        )
-    elif _carries_more(task, found):
-        return "already recorded; the chain goes on"
-    else:
-        _help_after_death(runtime, task, found)
-    state = found.state.value if found else "unknown"
-    logger.info("backout: nothing to do for %s of run %s (%s)", task.name, message.key.run_id, state)
-    raise Ignore
-
-
-def _help_after_death(runtime: Runtime, task: Task[..., Any], found: StepRecord) -> None:
-    """Do at once what the sweeper would do later, where the process that had the claim is certainly gone.
-
-    Celery has seen it die, perhaps, and delivers its message again.
-    """
-    if not is_gone(found.claimed_by):
-        return
-    try:
-        if found.state is StepState.RUNNING:
-            end_attempt_of_dead_process(runtime, found.key, actor=worker_name(task))
-        elif found.state.is_finished:
-            # It may have been killed after its commit and before it had sent what is next.
-            send_for_dead_process(runtime, found.run_id, actor=worker_name(task))
-    except LEDGER_ERRORS:
-        logger.warning("backout: run %s is left to the sweeper", found.run_id, exc_info=True)
-
-
-def _carries_more(task: Task[..., Any], found: StepRecord) -> bool:
-    """Return whether this is a redelivered link that is done, or was left out, and whose chain has links left."""
-    is_done = found.state in (StepState.SUCCEEDED, StepState.SKIPPED)
-    return is_done and found.direction is not Direction.FORWARD and bool(task.request.chain)
 
 
 def _load(runtime: Runtime, task: Task[..., Any], taken: Taken) -> Work:
@@ -237,15 +168,16 @@ def _record_and_send(
         `None` when the claim was lost meanwhile: nothing was written.
     """
     decision = advance(situation_of(runtime, work.attempt), outcome)
+    hand = hand_of(runtime, task, work.contract.options)
 
     def commit_and_send() -> Recorded | None:
         # A signal waits here: nothing may come out of COMMIT but the database's own answer.
         with shield(forget=TIME_IS_UP):
             reach(FaultPoint.BEFORE_COMMIT)
-            recorded = record(runtime, work.attempt, decision)
+            recorded = record(runtime, work.attempt, decision, hand)
             reach(FaultPoint.AFTER_COMMIT)
             if recorded is not None:
-                _send(task, recorded, outcome)
+                _send_or_go_on(task, recorded, outcome, hand)
                 reach(FaultPoint.AFTER_SEND)
             return recorded
 
@@ -255,8 +187,13 @@ def _record_and_send(
             return None
         # An attempt that ends without an answer leaves no token; whoever ended it, it is ended as this one would be.
         is_ended = found.claim_token is None and found.attempt == claim.attempt and isinstance(outcome, Lost)
-        is_ours = found.claim_token == claim.token or is_ended
-        return Recorded(consequence="recorded; the sweeper sends what is next") if is_ours else None
+        if not (found.claim_token == claim.token or is_ended):
+            return None
+        taken = hand.find_taken(connection) if hand is not None else None
+        if hand is not None and taken is not None:
+            hand.take_up(*taken)
+            return Recorded(consequence=f"{taken[1].step} is next, at once", claimed=taken)
+        return Recorded(consequence="recorded; the sweeper sends what is next")
 
     claim = work.attempt.claim
     return runtime.ledger.persist(
@@ -271,6 +208,16 @@ def _is_success(outcome: Outcome) -> bool:
     return is_answer or isinstance(outcome, Succeeded | Skipped)
 
 
+def _send_or_go_on(task: Task[..., Any], recorded: Recorded, outcome: Outcome, hand: Hand | None) -> None:
+    """Send what the commit made ready, unless it is claimed and this worker goes on with it."""
+    if hand is not None and recorded.claimed is not None:
+        # What is left of the way back follows from the ledger; Celery would send the next link a second time.
+        task.request.chain = None
+        hand.take_up(*recorded.claimed)
+        return
+    _send(task, recorded, outcome)
+
+
 def _send(task: Task[..., Any], recorded: Recorded, outcome: Outcome) -> None:
     """Send what the commit made ready."""
     for message in recorded.steps:
@@ -283,9 +230,15 @@ def _send(task: Task[..., Any], recorded: Recorded, outcome: Outcome) -> None:
     send_compensations(task.app, recorded.compensations)
 
 
-def _announce(runtime: Runtime, task: Task[..., Any], claim: Claim, stood_at: int | None) -> None:
-    """Tell what this attempt has recorded, and not what somebody else has done to its run meanwhile."""
-    runtime.announce(claim.key.run_id, after_id=stood_at, actors={ENGINE, worker_name(task)})
+def _announce(
+    runtime: Runtime, task: Task[..., Any], claim: Claim, stood_at: int | None, recorded: Recorded | None = None
+) -> None:
+    """Tell what this attempt has recorded, and not what somebody else has done to its run meanwhile.
+
+    Nor the start of the step that this worker goes on with, which that step tells itself.
+    """
+    following = recorded.claimed[1] if recorded is not None and recorded.claimed is not None else None
+    runtime.announce(claim.key.run_id, after_id=stood_at, actors={ENGINE, worker_name(task)}, without_claim=following)
 
 
 def _answer(runtime: Runtime, work: Work, outcome: Outcome, recorded: Recorded | None) -> str:
@@ -353,8 +306,3 @@ def _keep_late_result(runtime: Runtime, claim: Claim, outcome: Outcome) -> None:
 
     # Nothing is dropped: the entry waits for the database. Written twice it would do no harm.
     runtime.ledger.persist(keep, recognise=lambda _: None, what="a late result")
-
-
-def _write(runtime: Runtime, write: Callable[[LedgerConnection], None]) -> None:
-    # As above.
-    runtime.ledger.write_patiently(write, what="an entry")

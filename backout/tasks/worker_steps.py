@@ -1,4 +1,4 @@
-"""What a Celery worker does for backout when it starts: verify the ledger, and keep a sweeper beside itself."""
+"""What a Celery worker does for backout when it starts: verify the ledger, keep a sweeper, inform its children."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ import sys
 from typing import Any, Final
 
 import click
-from celery import Celery, bootsteps
+from celery import Celery, bootsteps, signals
 
 from backout.errors import BackoutError, LedgerUnavailable
+from backout.pipelines.functions import known_tasks
 from backout.tasks.doctor.answer import SWEEPER_KEY, describe_worker
+from backout.tasks.noticeboard import board
 from backout.tasks.runtime import runtime_of
 
 logger = logging.getLogger(__name__)
 
 CHECK_SECONDS: Final = 5.0
+NOTICE_SECONDS: Final = 0.5
 STOP_SECONDS: Final = 5.0
 
 
@@ -45,6 +48,48 @@ class LedgerCheck(bootsteps.StartStopStep):
     def info(self, parent: Any) -> dict[str, Any]:
         """Return what `celery inspect stats` says of backout in this worker: `backout doctor` reads it."""
         return describe_worker(parent)
+
+
+class NoticeboardKeeper(bootsteps.StartStopStep):
+    """Tell the pool's children what Celery tells the worker only: who watches, what is limited, that it stops."""
+
+    label = "backout noticeboard"
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        self._timer: Any = None
+        # Before the pool is forked.
+        board.open(has_soft_limit=bool(getattr(parent, "soft_time_limit", None)))
+
+    def start(self, parent: Any) -> None:
+        """Begin to look at what may change while the worker runs."""
+        self._timer = parent.timer.call_repeatedly(NOTICE_SECONDS, lambda: _write_notices(parent))
+
+    def stop(self, parent: Any) -> None:
+        """Let nobody rely on the board any more."""
+        board.close()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    terminate = stop
+
+
+def _write_notices(worker: Any) -> None:
+    dispatcher = getattr(getattr(worker, "consumer", None), "event_dispatcher", None)
+    groups = getattr(dispatcher, "groups", None)
+    is_on = bool(getattr(dispatcher, "enabled", False)) and (not groups or "task" in groups)
+    board.say_events(are_sent=is_on)
+    for name in known_tasks():
+        task = worker.app.tasks.get(name)
+        # `celery control rate_limit` sets it here, in the main process.
+        board.say_limited(name, is_limited=task is not None and bool(task.rate_limit))
+
+
+def _say_stopping(**_: Any) -> None:
+    board.say_stopping()
+
+
+signals.worker_shutting_down.connect(_say_stopping, weak=False)
 
 
 class SweeperProcess(bootsteps.StartStopStep):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from backout.identifiers import RunId, TaskId
+from backout.identifiers import ClaimToken, RunId, TaskId, new_claim_token
 from backout.ledger import queries, transitions
 from backout.ledger.session import Ledger
 from backout.states import ACTIVE_RUN_STATES, TRANSITIONS, Direction, RunState, StepState
@@ -191,6 +193,16 @@ class TestSucceedRun:
         assert read_events(ledger, run_id) == ["step_succeeded"]
 
 
+def with_claim(onward: transitions.Onward) -> tuple[transitions.Onward, ClaimToken]:
+    """Return the same way on, with a claim on the next step."""
+    token = new_claim_token()
+    claim = transitions.NextClaim(
+        token=token, lease_seconds=60, worker="worker-1", process="host/boot/pid/1", detail={"burst": "a message"}
+    )
+    assert onward.following is not None
+    return replace(onward, following=replace(onward.following, claim=claim)), token
+
+
 class TestCreateStep:
     def test_a_success_makes_the_next_step_ready(self, ledger: Ledger) -> None:
         """The next row is born in the same commit as the outcome before it, ready and counted as sent."""
@@ -204,6 +216,60 @@ class TestCreateStep:
         assert (found.state, found.step, found.attempt, found.start_order) == (StepState.READY, "charge", 0, 2)
         assert (found.idempotency_key, found.task_id) == (following.idempotency_key, following.task_id)
         assert (found.sends, found.external_ids, found.output) == (1, {}, None)
+
+    def test_a_success_may_claim_the_next_step_at_once(self, ledger: Ledger) -> None:
+        """In a burst outcome and next claim are one commit; the claim is held as if it had been taken by itself."""
+        claimed = start_run(ledger)
+        onward, token = with_claim(ledgers.describe_onward(claimed, "charge"))
+        with ledger.change() as connection:
+            gone_on = transitions.succeed_step(connection, claimed, output=1, onward=onward)
+        assert gone_on is not None
+        key = key_of(claimed.key.run_id, 1)
+        assert gone_on.claim == ledger.read(lambda connection: queries.find_claim(connection, key))
+        found = read_step(ledger, key)
+        assert (found.state, found.attempt, found.start_order, found.claim_token) == (StepState.RUNNING, 1, 2, token)
+        assert (found.claimed_by, found.sends, found.dispatched_at) == ("host/boot/pid/1", 0, None)
+        assert found.started_at is not None
+        assert found.claim_expires_at is not None
+        assert round((found.claim_expires_at - found.started_at).total_seconds()) == 60
+
+    def test_a_claim_at_once_has_one_entry(self, ledger: Ledger) -> None:
+        """R11: a row that is born claimed has changed once; its worker has started it, in which burst it says."""
+        claimed = start_run(ledger)
+        onward, _ = with_claim(ledgers.describe_onward(claimed, "charge"))
+        with ledger.change() as connection:
+            transitions.succeed_step(connection, claimed, output=1, onward=onward)
+        last = ledger.read(lambda connection: queries.list_entries(connection, claimed.key.run_id))[-2:]
+        assert [(entry.event, entry.actor, entry.position, entry.attempt, entry.detail) for entry in last] == [
+            ("step_succeeded", "engine", 0, 1, None),
+            ("attempt_started", "worker-1", 1, 1, {"burst": "a message"}),
+        ]
+
+    @pytest.mark.parametrize("state", [RunState.PAUSED, RunState.CANCELLED, RunState.IN_REVIEW, RunState.PARKED])
+    def test_nothing_is_claimed_at_once_in_a_run_that_a_person_has_stopped(
+        self, ledger: Ledger, state: RunState
+    ) -> None:
+        """R13: the outcome is recorded, the next row is ready and rests."""
+        with ledger.transaction() as connection:
+            run_id = put_run(connection, state=state)
+            put_step(connection, key_of(run_id), state=StepState.RUNNING)
+        claimed = claim_of(key_of(run_id))
+        onward, _ = with_claim(ledgers.describe_onward(claimed, "charge"))
+        with ledger.change() as connection:
+            gone_on = transitions.succeed_step(connection, claimed, output=1, onward=onward)
+        assert gone_on == transitions.GoneOn(claim=None)
+        found = read_step(ledger, key_of(run_id, 1))
+        assert (found.state, found.attempt, found.claim_token) == (StepState.READY, 0, None)
+        assert read_events(ledger, run_id) == ["step_succeeded", "step_ready"]
+
+    def test_a_lost_claim_claims_nothing(self, ledger: Ledger) -> None:
+        """R3: an answer that comes too late writes nothing at all."""
+        claimed = start_run(ledger)
+        onward, _ = with_claim(ledgers.describe_onward(claimed, "charge"))
+        late = replace(claimed, token=new_claim_token())
+        with ledger.change() as connection:
+            assert transitions.succeed_step(connection, late, output=1, onward=onward) is None
+        assert ledger.read(lambda connection: queries.find_step(connection, key_of(claimed.key.run_id, 1))) is None
 
     def test_its_entry_names_the_next_step_and_no_attempt(self, ledger: Ledger) -> None:
         """R11: the birth of a row is an entry about that row, not about the one before it."""

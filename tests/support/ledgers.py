@@ -111,12 +111,13 @@ def start_run(ledger: Ledger, **overrides: Any) -> Claim:
 def succeed(ledger: Ledger, claimed: Claim, *, output: Any = None, next_name: str | None = None) -> bool:
     """Record the success of a forward attempt; with a name, the next step becomes ready."""
     with ledger.change() as connection:
-        return transitions.succeed_step(
+        gone_on = transitions.succeed_step(
             connection,
             claimed,
             output=output,
             onward=describe_onward(claimed, next_name),
         )
+    return gone_on is not None
 
 
 def describe_onward(claimed: Claim, next_name: str | None) -> Onward:

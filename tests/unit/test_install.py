@@ -14,7 +14,7 @@ from backout import ConfigurationError
 from backout.pipelines.engine import current_engine
 from backout.settings import Settings
 from backout.tasks.runtime import configured, runtime_of
-from backout.tasks.worker_steps import LedgerCheck, SweeperProcess, app_name
+from backout.tasks.worker_steps import LedgerCheck, NoticeboardKeeper, SweeperProcess, app_name
 from tests.support.celery_apps import as_current, fresh_app
 
 
@@ -177,6 +177,7 @@ def test_worker_steps_are_added_once(app: Celery, sqlite_url: str) -> None:
     assert sorted(step.__name__ for step in app.steps["worker"]) == sorted(
         (
             LedgerCheck.__name__,
+            NoticeboardKeeper.__name__,
             SweeperProcess.__name__,
         )
     )
@@ -186,7 +187,7 @@ def test_app_without_install_gets_its_worker_steps_from_the_settings(app: Celery
     """A worker of an app that is configured by settings alone is no worse off."""
     app.conf.backout_database_url = sqlite_url
     backout.app._add_to_configured_worker(instance=SimpleNamespace(app=app))
-    assert app.steps["worker"] == {LedgerCheck, SweeperProcess}
+    assert app.steps["worker"] == {LedgerCheck, NoticeboardKeeper, SweeperProcess}
 
 
 def test_worker_of_an_app_without_backout_is_left_alone(app: Celery) -> None:

@@ -17,8 +17,9 @@ from backout.ledger.transitions.facts import (
     record_late_result,
     record_refused_message,
 )
+from backout.ledger.transitions.following import NextClaim, NextStep
 from backout.ledger.transitions.onward import (
-    NextStep,
+    GoneOn,
     Onward,
     confirm_step,
     pass_failed_step,
@@ -65,9 +66,11 @@ from backout.ledger.transitions.runs_by_hand import (
 
 __all__ = [
     "CLOSED",
+    "GoneOn",
     "NewCompensation",
     "NewQuestion",
     "NewRun",
+    "NextClaim",
     "NextStep",
     "Onward",
     "answer_question",

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from backout.events import Event
 from backout.identifiers import ClaimToken, TaskId
-from backout.ledger.change import Change
+from backout.ledger.change import ACTIVE, Change, When
 from backout.ledger.dialects import after, apply, now
 from backout.ledger.models import entry, run, step
 from backout.ledger.records import Claim, RunFacts, StepKey
@@ -42,7 +42,7 @@ from backout.ledger.transitions.parts import (
     step_entry,
     this_run,
 )
-from backout.states import ACTIVE_RUN_STATES, Direction, RunState, StepState, sources
+from backout.states import Direction, RunState, StepState, sources
 
 CLOCK_SLACK_SECONDS: Final = 1.0
 """A retry's message may come this much before its time: the worker's clock is not the database's."""
@@ -61,7 +61,7 @@ _CLAIMED_COLUMNS: Final = (
 _IS_ACTIVE: Final = exists(
     select(literal_column("1")).where(
         run.c.id == bind(step.c.run_id),
-        one_of(run.c.state, (state.value for state in ACTIVE_RUN_STATES)),
+        one_of(run.c.state, ACTIVE),
     ),
 )
 """A run that a person has stopped starts nothing, whatever messages are on their way."""
@@ -86,11 +86,11 @@ def _claim_change(*, opens_run: bool, is_again: bool) -> Change:
         ),
     )
     guard = update(step).where(key_is(), due, step.c.attempt > 0 if is_again else step.c.attempt == 0, _IS_ACTIVE)
-    rows = [step_entry(Event.ATTEMPT_STARTED)]
+    rows = [step_entry(Event.ATTEMPT_STARTED, detail=bind(entry.c.detail))]
     run_update = None
     if opens_run:
         run_update = this_run("start_run").values(state=RunState.RUNNING.value)
-        rows.insert(0, run_entry(Event.RUN_STARTED, of_run_update=True))
+        rows.insert(0, run_entry(Event.RUN_STARTED, when=When.RUN_CHANGED))
     elif is_again:
         run_update = this_run().values(next_retry_at=null())
     return Change(
@@ -133,6 +133,7 @@ def claim_step(
     process: str | None = None,
     own_key: str | None = None,
     exclusive_key: str | None = None,
+    detail: Mapping[str, Any] | None = None,
 ) -> Claim | None:
     """Take the right to run one attempt (R2, R3). One commit of its own.
 
@@ -146,6 +147,7 @@ def claim_step(
         process: by what others can tell whether the claimer still lives; `None`: nobody can.
         own_key: the idempotency key where the contract has a function for it; the first attempt's stays.
         exclusive_key: what no other run may hold at the same time; given with `own_key`.
+        detail: of the entry; `None`: none.
 
     Returns:
         `None` when the row is not due: it is done, somebody else runs it, its time has not come, a person has stopped
@@ -162,6 +164,7 @@ def claim_step(
         "b_claimed_by": process,
         "b_own_key": own_key,
         "b_exclusive_key": exclusive_key,
+        "b_detail": dict(detail) if detail is not None else None,
     }
     is_first = key.position == 0 and key.round == 1 and key.direction is Direction.FORWARD
     changes = (_CLAIM_FIRST if is_first else _CLAIM, _CLAIM_AGAIN)

@@ -13,12 +13,20 @@ from typing import Any, Final
 from sqlalchemy import Boolean, Connection, Update, bindparam, case, null, update
 
 from backout.events import Event
-from backout.identifiers import ClaimToken, TaskId
+from backout.identifiers import ClaimToken
 from backout.jsontext import JsonValue
-from backout.ledger.change import Change, NewRow
-from backout.ledger.dialects import after, apply, now
+from backout.ledger.change import Change, When
+from backout.ledger.dialects import apply, now
 from backout.ledger.models import entry, run, step
 from backout.ledger.records import Claim, StepRecord
+from backout.ledger.transitions.following import (
+    FACTS_OF_NEXT,
+    NextStep,
+    claim_of_next,
+    claimed_rows,
+    following_parameters,
+    ready_rows,
+)
 from backout.ledger.transitions.parts import (
     ENGINE,
     MATCHED,
@@ -29,22 +37,10 @@ from backout.ledger.transitions.parts import (
     key_parameters,
     one_of,
     run_entry,
-    seconds,
     step_entry,
     this_run,
 )
-from backout.states import Answer, Direction, RunState, StepState, sources
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NextStep:
-    """The row that becomes ready when a forward step is recorded: the next step, or the question about this one."""
-
-    name: str
-    position: int
-    direction: Direction
-    idempotency_key: str
-    task_id: TaskId
+from backout.states import Answer, RunState, StepState, sources
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +58,25 @@ class Onward:
     operator_state: str
     resend_seconds: float
     standing: StepRecord | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoneOn:
+    """A forward step was recorded, with what comes next.
+
+    Attributes:
+        claim: on the next row, where it was asked for and a person has not stopped the run meanwhile.
+    """
+
+    claim: Claim | None = None
+
+
+class _Next(StrEnum):
+    """What comes after a step in the statement that ends it."""
+
+    NONE = "none"
+    READY = "ready"
+    CLAIMED = "claimed"
 
 
 class _Ending(StrEnum):
@@ -165,66 +180,35 @@ def _run_values(ending: _Ending) -> dict[str, Any]:
     return values
 
 
-def _change(ending: _Ending, *, is_last: bool) -> Change:
+def _change(ending: _Ending, following: _Next) -> Change:
     way = _WAYS[ending]
     rows = [step_entry(way.event, reason=bind(entry.c.reason) if way.says_why else null())]
     if ending is _Ending.VERIFIED:
         rows = [step_entry(way.event, detail=bind(entry.c.detail))]
-    if is_last:
-        rows.append(run_entry(Event.RUN_SUCCEEDED, of_run_update=True))
-        run_update = this_run("succeed_run").values(
-            **_run_values(ending),
-            state=RunState.SUCCEEDED.value,
-            finished_at=now(),
-            output=bind(run.c.output, "run_output"),
-        )
-    else:
-        rows += _following_rows()
-        run_update = this_run().values(**_run_values(ending))
-    return Change(guard=_guard(ending), returning=MATCHED, rows=tuple(rows), run_update=run_update)
-
-
-def _following_rows() -> tuple[NewRow, NewRow]:
-    following = NewRow(
-        table=step,
-        values={
-            "run_id": bind(step.c.run_id),
-            "round": bind(step.c.round),
-            "position": bind(step.c.position, "next_position"),
-            "direction": bind(step.c.direction, "next_direction"),
-            "step": bind(step.c.step, "next_step"),
-            **_fresh_step(),
-            "start_order": bind(step.c.start_order, "next_start_order"),
-            "idempotency_key": bind(step.c.idempotency_key, "next_idempotency_key"),
-            "task_id": bind(step.c.task_id, "next_task_id"),
-        },
+    run_update = this_run().values(**_run_values(ending))
+    match following:
+        case _Next.NONE:
+            rows.append(run_entry(Event.RUN_SUCCEEDED, when=When.RUN_CHANGED))
+            run_update = this_run("succeed_run").values(
+                **_run_values(ending),
+                state=RunState.SUCCEEDED.value,
+                finished_at=now(),
+                output=bind(run.c.output, "run_output"),
+            )
+        case _Next.READY:
+            rows += ready_rows()
+        case _Next.CLAIMED:
+            rows += claimed_rows()
+    return Change(
+        guard=_guard(ending),
+        returning=MATCHED,
+        rows=tuple(rows),
+        run_update=run_update,
+        changed_columns=FACTS_OF_NEXT if following is _Next.CLAIMED else (),
     )
-    ready = step_entry(
-        Event.STEP_READY,
-        position=bind(step.c.position, "next_position"),
-        direction=bind(step.c.direction, "next_direction"),
-        step=bind(step.c.step, "next_step"),
-        attempt=null(),
-    )
-    return following, ready
 
 
-def _fresh_step() -> dict[str, Any]:
-    """Return the values of a row that is born ready: its message goes out right after the commit."""
-    return {
-        "state": StepState.READY.value,
-        "attempt": 0,
-        "lost_attempts": 0,
-        "external_ids": {},
-        "sends": 1,
-        "sweep_at": after(seconds("resend")),
-        "dispatched_at": now(),
-    }
-
-
-_CHANGES: Final = {
-    (ending, is_last): _change(ending, is_last=is_last) for ending in _Ending for is_last in (False, True)
-}
+_CHANGES: Final = {(ending, following): _change(ending, following) for ending in _Ending for following in _Next}
 
 
 def _end(
@@ -235,8 +219,8 @@ def _end(
     *,
     token: ClaimToken | None,
     **values: Any,
-) -> bool:
-    following = onward.following
+) -> GoneOn | None:
+    following, kind = onward.following, _Next.NONE
     parameters = {
         **key_parameters(row.key),
         "b_claim_token": token,
@@ -250,20 +234,17 @@ def _end(
     if onward.standing is not None:
         parameters["b_run_output"] = onward.standing.output
     if following is not None:
-        parameters |= {
-            "b_next_position": following.position,
-            "b_next_direction": following.direction.value,
-            "b_next_step": following.name,
-            # A question stands where its step stands.
-            "b_next_start_order": row.start_order + (following.direction is Direction.FORWARD),
-            "b_next_idempotency_key": following.idempotency_key,
-            "b_next_task_id": following.task_id,
-            "b_resend": onward.resend_seconds,
-        }
-    return apply(connection, _CHANGES[ending, following is None], parameters) is not None
+        kind = _Next.READY if following.claim is None else _Next.CLAIMED
+        parameters |= following_parameters(following, row.start_order, onward.resend_seconds)
+    matched = apply(connection, _CHANGES[ending, kind], parameters)
+    if matched is None:
+        return None
+    if following is None or not isinstance(row, Claim):
+        return GoneOn()
+    return GoneOn(claim=claim_of_next(row, following, matched))
 
 
-def succeed_step(connection: Connection, claim: Claim, *, output: JsonValue, onward: Onward) -> bool:
+def succeed_step(connection: Connection, claim: Claim, *, output: JsonValue, onward: Onward) -> GoneOn | None:
     """Record a forward attempt that answered, and what comes next. One commit of its own.
 
     Args:
@@ -273,7 +254,7 @@ def succeed_step(connection: Connection, claim: Claim, *, output: JsonValue, onw
         onward: what comes next.
 
     Returns:
-        False when the claim was lost meanwhile: nothing was written, the answer is late (R3).
+        `None` when the claim was lost meanwhile: nothing was written, the answer is late (R3).
     """
     return _end(
         connection,
@@ -287,7 +268,7 @@ def succeed_step(connection: Connection, claim: Claim, *, output: JsonValue, onw
     )
 
 
-def skip_step(connection: Connection, claim: Claim, *, reason: str, onward: Onward) -> bool:
+def skip_step(connection: Connection, claim: Claim, *, reason: str, onward: Onward) -> GoneOn | None:
     """Record that a forward step had nothing to do, and go on as after a success. Returns as `succeed_step`."""
     return _end(connection, _Ending.SKIPPED, claim, onward, token=claim.token, b_reason=reason)
 
@@ -300,7 +281,7 @@ def pass_failed_step(
     reason: str,
     onward: Onward,
     no_effect: bool = False,
-) -> bool:
+) -> GoneOn | None:
     """Walk `fail_step` for a step whose contract says `on_failure="continue"`, and go on. Returns as `succeed_step`."""
     return _end(
         connection,
@@ -320,13 +301,13 @@ def confirm_step(
     output: JsonValue,
     reason: str,
     onward: Onward,
-) -> bool:
+) -> GoneOn | None:
     """Record that a step in doubt had happened after all, and go on as after a success.
 
     Needs the transaction of the answer that says so.
 
     Returns:
-        False when the step is not in doubt any more, because a person has decided: nothing was written.
+        `None` when the step is not in doubt any more, because a person has decided: nothing was written.
     """
     return _end(
         connection,
@@ -341,7 +322,7 @@ def confirm_step(
     )
 
 
-def verify_step(connection: Connection, question: Claim, *, run_output: JsonValue, onward: Onward) -> bool:
+def verify_step(connection: Connection, question: Claim, *, run_output: JsonValue, onward: Onward) -> GoneOn | None:
     """Walk `succeed_step` for the question whether what a step has published is live: it is. One commit of its own.
 
     Args:
@@ -351,7 +332,7 @@ def verify_step(connection: Connection, question: Claim, *, run_output: JsonValu
         onward: what comes next.
 
     Returns:
-        False when the claim was lost meanwhile: nothing was written.
+        `None` when the claim was lost meanwhile: nothing was written.
     """
     answer = {"answer": Answer.DONE.value}
     return _end(

@@ -13,7 +13,7 @@ from typing import Any, Final
 from sqlalchemy import BindParameter, Column, ColumnElement, Float, Update, and_, bindparam, case, null, update
 
 from backout.events import Event
-from backout.ledger.change import Matched, NewRow, constant
+from backout.ledger.change import Matched, NewRow, When, constant
 from backout.ledger.dialects import now
 from backout.ledger.models import entry, run, step
 from backout.ledger.records import StepKey
@@ -95,25 +95,25 @@ def forward_error() -> ColumnElement[Any]:
     return case((is_forward, bind(entry.c.reason)), else_=run.c.error_summary)
 
 
-def step_entry(event: Event | BindParameter[Any], **values: Any) -> NewRow:
-    """Return the entry of something that happened to the matched step."""
+def step_entry(event: Event | BindParameter[Any], *, when: When = When.MATCHED, **values: Any) -> NewRow:
+    """Return the entry of something that happened to the matched step. Arguments as of `run_entry`."""
     about = (step.c.run_id, step.c.round, step.c.position, step.c.step, step.c.direction, step.c.attempt)
     matched = {column.name: Matched(column) for column in about}
-    return NewRow(table=entry, values={**_entry(event), **matched, **values})
+    return NewRow(table=entry, values={**_entry(event), **matched, **values}, when=when)
 
 
-def run_entry(event: Event, *, of_run_update: bool = False, **values: Any) -> NewRow:
+def run_entry(event: Event, *, when: When = When.MATCHED, **values: Any) -> NewRow:
     """Return the entry of something that happened to the run of the matched row (a step or the run itself).
 
     Args:
         event: what happened.
-        of_run_update: it is told by a step's change, and only if that has changed the run.
+        when: it is told, if not always.
         values: columns that are not the usual ones.
     """
     return NewRow(
         table=entry,
         values={**_entry(event), "run_id": bind(step.c.run_id), **values},
-        of_run_update=of_run_update,
+        when=when,
     )
 
 

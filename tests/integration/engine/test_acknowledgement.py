@@ -6,9 +6,12 @@ import pytest
 
 from backout import RunHandle, RunState
 from backout.faultpoints import FaultPoint
+from tests.integration.engine.conftest import OpenStack
+from tests.integration.engine.kill_matrix import MESSAGES
 from tests.support.apps import pipelines
 from tests.support.apps.pipelines import INSIDE
 from tests.support.corners import Message
+from tests.support.ledgers import ENGINE_DATABASES
 from tests.support.stack import COMPENSATION, FORWARD, Script, Stack
 from tests.support.waiting import wait_until
 
@@ -27,6 +30,14 @@ def unacknowledged(stack: Stack, handle: RunHandle, what: str) -> list[Message]:
 
 def state_of(stack: Stack, handle: RunHandle, what: str) -> str:
     return stack.step(handle, "money", COMPENSATION if what.startswith("undo") else FORWARD).state.value
+
+
+@pytest.fixture(scope="module", params=ENGINE_DATABASES)
+def stack(request: pytest.FixtureRequest, open_stack: OpenStack) -> Stack:
+    """A stack in which each step has a message; for bursts see `test_bursts`."""
+    own = open_stack(request.param, settings=MESSAGES)
+    own.start_worker()
+    return own
 
 
 @pytest.mark.parametrize(("script", "what", "outcome"), WAYS)

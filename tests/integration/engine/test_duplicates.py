@@ -7,6 +7,7 @@ import pytest
 from backout import RunHandle, RunState
 from backout.states import Direction
 from tests.integration.engine.conftest import OpenStack
+from tests.integration.engine.kill_matrix import MESSAGES
 from tests.support.apps import names, pipelines
 from tests.support.history import assert_entries_explain, started_after_success
 from tests.support.ledgers import DATABASES, on_each_stack
@@ -25,7 +26,7 @@ EXPECTED = {
 @pytest.fixture(scope="module", params=DATABASES)
 def copied(request: pytest.FixtureRequest, open_stack: OpenStack) -> tuple[Stack, dict[str, list[RunHandle]]]:
     """Runs of which each message, and each link of each chain, is published three times."""
-    stack = open_stack(request.param)
+    stack = open_stack(request.param, settings=MESSAGES)
     runs = {
         "order": [stack.start(pipelines.ORDER) for _ in range(5)],
         "long": [stack.start(pipelines.LONG, {"room8": ["fail"]}) for _ in range(3)],

@@ -10,7 +10,7 @@ from backout import ReviewReason, RunHandle, RunState
 from backout.events import Event
 from backout.faultpoints import FaultPoint
 from tests.integration.engine.conftest import OpenStack
-from tests.integration.engine.kill_matrix import CELLS, Cell, assert_survived, start_cell
+from tests.integration.engine.kill_matrix import BURSTS, CELLS, MESSAGES, Cell, assert_survived, start_cell
 from tests.support.apps import pipelines
 from tests.support.apps.pipelines import INSIDE
 from tests.support.history import assert_entries_explain
@@ -29,18 +29,27 @@ class Started:
     """The runs of all tests of this module."""
 
     stack: Stack
+    is_in_bursts: bool
     cells: dict[Cell, RunHandle]
     doubtful: dict[tuple[bool, str], RunHandle]
     deadly: RunHandle
 
 
-@pytest.fixture(scope="module", params=DATABASES)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(("postgresql", MESSAGES), id="postgresql"),
+        *(pytest.param((database, BURSTS), id=f"{database}-bursts") for database in DATABASES),
+    ],
+)
 def started(request: pytest.FixtureRequest, open_stack: OpenStack) -> Started:
     """All cells at once on one worker, whose pool replaces each child that is killed."""
-    stack = open_stack(request.param)
+    database, settings = request.param
+    stack = open_stack(database, settings=settings)
     stack.start_worker()
     return Started(
         stack=stack,
+        is_in_bursts=settings is BURSTS,
         cells={cell: start_cell(stack, cell, "child") for cell in CELLS},
         doubtful={cell: start_doubtful(stack, *cell) for cell in DOUBTFUL},
         deadly=stack.start(pipelines.ORDER, {"money": ["die"]}),
@@ -53,9 +62,10 @@ def start_doubtful(stack: Stack, is_undo: bool, point: str) -> RunHandle:
     return stack.start(pipelines.ONCE, script, faults={f"{what} {point}": "kill child"})
 
 
-def test_what_a_killed_child_had_not_sent_is_sent_at_once(new_stack: OpenStack) -> None:
+@pytest.mark.parametrize("settings", [MESSAGES, BURSTS], ids=["messages", "bursts"])
+def test_what_a_killed_child_had_not_sent_is_sent_at_once(new_stack: OpenStack, settings: dict[str, float]) -> None:
     """The message that comes back is enough: nobody waits until the sweeper sends the next one an hour later."""
-    stack = new_stack(settings={"backout_resend_seconds": 3600})
+    stack = new_stack(settings={"backout_resend_seconds": 3600, **settings})
     stack.start_worker()
     after_commit = FaultPoint.AFTER_COMMIT.value
     forward = stack.start(pipelines.ORDER, faults={f"money {after_commit}": "kill child"})
@@ -72,7 +82,7 @@ def test_what_a_killed_child_had_not_sent_is_sent_at_once(new_stack: OpenStack) 
 @pytest.mark.parametrize("cell", CELLS, ids=str)
 def test_run_ends_and_no_effect_is_doubled(started: Started, cell: Cell) -> None:
     """Wherever the child is killed, the run ends, done steps do not run again, and each effect exists once."""
-    assert_survived(started.stack, cell, started.cells[cell])
+    assert_survived(started.stack, cell, started.cells[cell], is_in_burst=started.is_in_bursts)
 
 
 @pytest.mark.parametrize(("is_undo", "point"), DOUBTFUL)

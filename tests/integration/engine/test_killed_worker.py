@@ -8,7 +8,7 @@ import pytest
 
 from backout.faultpoints import FaultPoint
 from tests.integration.engine.conftest import OpenStack
-from tests.integration.engine.kill_matrix import CELLS, Cell, assert_survived, start_cell
+from tests.integration.engine.kill_matrix import BURSTS, CELLS, MESSAGES, Cell, assert_survived, start_cell
 from tests.support.apps.pipelines import INSIDE
 from tests.support.stack import Stack
 
@@ -24,15 +24,15 @@ SELECTED = [
 @pytest.fixture(scope="module")
 def postgres_machine(open_stack: OpenStack) -> Iterator[Stack]:
     """A stack whose workers are killed one after the other."""
-    stack = open_stack("postgresql", visibility_seconds=VISIBILITY_SECONDS)
+    stack = open_stack("postgresql", visibility_seconds=VISIBILITY_SECONDS, settings=MESSAGES)
     yield stack
     kill_all(stack)
 
 
-@pytest.fixture(scope="module")
-def sqlite_machine(open_stack: OpenStack) -> Iterator[Stack]:
-    """The same on SQLite."""
-    stack = open_stack("sqlite", visibility_seconds=VISIBILITY_SECONDS)
+@pytest.fixture(scope="module", params=["postgresql", "sqlite"])
+def bursting_machine(request: pytest.FixtureRequest, open_stack: OpenStack) -> Iterator[Stack]:
+    """The same, where a message carries a whole run."""
+    stack = open_stack(request.param, visibility_seconds=VISIBILITY_SECONDS, settings=BURSTS)
     yield stack
     kill_all(stack)
 
@@ -49,9 +49,9 @@ def test_next_worker_ends_the_run(postgres_machine: Stack, cell: Cell) -> None:
 
 
 @pytest.mark.parametrize("cell", SELECTED, ids=str)
-def test_next_worker_ends_the_run_on_sqlite(sqlite_machine: Stack, cell: Cell) -> None:
-    """The same holds on SQLite."""
-    kill_and_restart(sqlite_machine, cell)
+def test_next_worker_ends_the_run_of_a_burst(bursting_machine: Stack, cell: Cell) -> None:
+    """The same holds in the middle of a burst, also on SQLite."""
+    kill_and_restart(bursting_machine, cell)
 
 
 def kill_and_restart(stack: Stack, cell: Cell) -> None:
