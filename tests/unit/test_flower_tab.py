@@ -76,7 +76,7 @@ def test_a_link_is_added_to_whole_pages_only() -> None:
         ({"basic_auth": ["a:b"]}, "a", ""),
         ({"basic_auth": ["a:b"], "backout_operators": [" a ", ""]}, "a", ""),
         ({"basic_auth": ["a:b"], "backout_operators": ["b"]}, "a", "a is not among the operators"),
-        ({"basic_auth": ["a:b"], "backout_operators": [""]}, "a", "a is not among the operators"),
+        ({"basic_auth": ["a:b"], "backout_operators": [""]}, "a", "nobody is named as an operator"),
         ({"auth": ".*@x", "backout_operators": ["b@x"]}, "b@x", ""),
         ({"basic_auth": ["a:b"], "read_only": True, "backout_operators": ["a"]}, "a", "read-only"),
         ({"backout_act_without_login": True, "backout_read_only": True}, "anonymous", "read-only"),
@@ -84,6 +84,29 @@ def test_a_link_is_added_to_whole_pages_only() -> None:
 )
 def test_who_may_act(given: dict[str, object], name: str, why: str) -> None:
     """Read-only comes before everything, and no list means whoever is logged in."""
+    said = choices(given).say_why_not(name)
+    assert why in said
+    assert bool(said) is bool(why)
+
+
+@pytest.mark.parametrize(
+    ("given", "who"),
+    [
+        ({}, "nobody, because this Flower does not ask who you are"),
+        ({"backout_act_without_login": True}, "whoever reaches it"),
+        ({"basic_auth": ["a:b"]}, "whoever is logged in"),
+        ({"basic_auth": ["a:b"], "backout_operators": ["b", " a"]}, "a, b"),
+        ({"basic_auth": ["a:b"], "backout_operators": [""]}, "nobody, because nobody is named as an operator"),
+        ({"basic_auth": ["a:b"], "backout_operators": ["a"], "read_only": True}, "nobody, because this Flower is read"),
+    ],
+)
+def test_the_log_says_who_may_act(given: dict[str, object], who: str) -> None:
+    """As each of them is told."""
+    assert choices(given).say_who_acts().startswith(who)
+
+
+def choices(given: dict[str, object]) -> Choices:
+    """Return what Flower's options say, those that are not given as they are by default."""
     options = {
         "backout_database_url": "",
         "backout_operators": [],
@@ -93,6 +116,4 @@ def test_who_may_act(given: dict[str, object], name: str, why: str) -> None:
         "basic_auth": None,
         "auth": "",
     }
-    said = Choices.of(SimpleNamespace(**{**options, **given})).say_why_not(name)
-    assert why in said
-    assert bool(said) is bool(why)
+    return Choices.of(SimpleNamespace(**{**options, **given}))

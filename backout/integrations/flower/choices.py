@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from tornado.options import define, options
+from tornado.options import Error, define, options
 
 PREFIX: Final = "backout_"
 FLOWERS: Final = "FLOWER_"
 ENVIRONMENT: Final = f"{FLOWERS}BACKOUT_"
-_unknown: Final[list[str]] = []
-"""Options that were given and that there are not."""
+_unusable: Final[list[str]] = []
+"""Options that were given and that there are not, or with a value that cannot be used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,8 @@ class Choices:
         read_only: nobody may act.
         act_without_login: whoever reaches Flower may act, where it asks for no login.
         has_login: Flower asks who is there.
-        unknown: options of the tab that were given and that there are not: what they were to forbid is not known.
+        unusable: options of the tab that were given, and that there are not or whose value cannot be used: what they
+            were to forbid is not known.
         metrics_seconds: how often the ledger is read for `/metrics`; 0: never.
     """
 
@@ -36,7 +37,7 @@ class Choices:
     act_without_login: bool
     has_login: bool
     metrics_seconds: int
-    unknown: tuple[str, ...]
+    unusable: tuple[str, ...]
 
     @classmethod
     def of(cls, given: Any) -> Self:
@@ -51,30 +52,37 @@ class Choices:
             read_only=given.backout_read_only or getattr(given, "read_only", False),
             act_without_login=given.backout_act_without_login,
             has_login=bool(given.basic_auth or given.auth),
-            unknown=tuple(_unknown),
+            unusable=tuple(_unusable),
             metrics_seconds=given.backout_metrics_seconds,
         )
 
     def say_why_not(self, name: str) -> str:
-        """Return why somebody may look and not act; empty when they may act."""
-        if self.unknown:
-            return f"this Flower was started with an option that there is not ({', '.join(self.unknown)})"
-        if self.read_only:
-            return "this Flower is read-only (--read_only or --backout_read_only)"
-        if not self.has_login:
-            needed = "this Flower does not ask who you are (--basic_auth, --auth or --backout_act_without_login)"
-            return "" if self.act_without_login else needed
-        if self.operators is not None and name not in self.operators:
+        """Return why somebody may look and not act; empty when they may."""
+        if why := self._say_why_nobody():
+            return why
+        if self.has_login and self.operators is not None and name not in self.operators:
             return f"{name} is not among the operators (--backout_operators)"
         return ""
 
     def say_who_acts(self) -> str:
         """Return who may act, for the log."""
-        if self.has_login and self.operators is None:
-            return "whoever is logged in" if not self.say_why_not("") else f"nobody, because {self.say_why_not('')}"
-        if self.has_login and self.operators and not self.say_why_not(next(iter(self.operators))):
-            return ", ".join(sorted(self.operators))
-        return f"nobody, because {why}" if (why := self.say_why_not("")) else "whoever reaches it"
+        if why := self._say_why_nobody():
+            return f"nobody, because {why}"
+        if not self.has_login:
+            return "whoever reaches it"
+        return ", ".join(sorted(self.operators)) if self.operators else "whoever is logged in"
+
+    def _say_why_nobody(self) -> str:
+        if self.unusable:
+            names = ", ".join(self.unusable)
+            return f"this Flower was started with an option that there is not, or a value that cannot be used ({names})"
+        if self.read_only:
+            return "this Flower is read-only (--read_only or --backout_read_only)"
+        if not self.has_login and not self.act_without_login:
+            return "this Flower does not ask who you are (--basic_auth, --auth or --backout_act_without_login)"
+        if self.has_login and self.operators is not None and not self.operators:
+            return "nobody is named as an operator (--backout_operators)"
+        return ""
 
 
 def define_options() -> None:
@@ -109,7 +117,7 @@ def define_options() -> None:
         help="how often runs are read for /metrics, which asks for no login; 0: they are not told there",
     )
     given = {name: value for name, value in os.environ.items() if name.startswith(ENVIRONMENT)}
-    _unknown[:] = _apply(f"--{name.removeprefix(FLOWERS).lower()}={value}" for name, value in given.items())
+    _unusable[:] = _apply(f"--{name.removeprefix(FLOWERS).lower()}={value}" for name, value in given.items())
 
 
 def apply_command_line(words: Sequence[str]) -> None:
@@ -122,19 +130,25 @@ def apply_command_line(words: Sequence[str]) -> None:
         words: as typed.
     """
     ours = (word for word in words if word.startswith("--") and _name(word).startswith(PREFIX))
-    _unknown.extend(_apply(ours))
+    _unusable.extend(_apply(ours))
 
 
 def _apply(words: Iterable[str]) -> list[str]:
-    """Set options; return the names that there are not."""
-    unknown = []
-    for word in words:
-        if _name(word) in options:
-            # The first word is skipped, as the name of a program.
-            options.parse_command_line(["flower", word], final=False)
-        else:
-            unknown.append(f"--{_name(word)}")
-    return unknown
+    """Set options, each whatever comes of the others; return the names of those that cannot be set."""
+    return [f"--{_name(word)}" for word in words if not _set(word)]
+
+
+def _set(word: str) -> bool:
+    """Set an option; return whether there is one of that name that takes the value."""
+    if _name(word) not in options:
+        # Tornado would print its help.
+        return False
+    try:
+        # The first word is skipped, as the name of a program.
+        options.parse_command_line(["flower", word], final=False)
+    except (Error, ValueError):
+        return False
+    return True
 
 
 def _name(word: str) -> str:

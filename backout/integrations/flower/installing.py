@@ -71,8 +71,8 @@ def _start(app: Celery) -> None:
     apply_command_line(sys.argv[1:])
     choices = Choices.of(options)
     LinkTransform.prefix = options.url_prefix or ""
-    if choices.unknown:
-        logger.warning("Runs tab: there is no option %s; until that is mended nobody may act", choices.unknown[0])
+    for name in choices.unusable:
+        logger.warning("Runs tab: %s: there is no such option, or its value cannot be used; nobody may act", name)
     try:
         if choices.database_url:
             install_backout(app, database_url=choices.database_url)

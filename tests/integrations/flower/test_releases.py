@@ -135,8 +135,39 @@ def test_a_misspelt_option_lets_nobody_act(start: Start, ledger: Ledger, misspel
     run = reserved(ledger)
     is_word = misspelt.startswith("--")
     running = start(LOGIN, *([misspelt] if is_word else []), environment={} if is_word else {misspelt: "bob"})
-    assert "an option that there is not (--backout_operator)" in running.client(ALICE).get(f"/runs/{run.id}").text
+    why = "an option that there is not, or a value that cannot be used (--backout_operator)"
+    assert why in running.client(ALICE).get(f"/runs/{run.id}").text
     assert "nobody may act" in running.log
+
+
+@pytest.mark.parametrize(
+    ("option", "name"),
+    [
+        ("--backout_metrics_seconds=often", "--backout_metrics_seconds"),
+        ("--backout_database_url", "--backout_database_url"),
+        ("FLOWER_BACKOUT_METRICS_SECONDS=often", "--backout_metrics_seconds"),
+    ],
+)
+def test_a_value_that_cannot_be_used_lets_nobody_act(
+    start: Start, ledger: Ledger, tmp_path: Path, option: str, name: str
+) -> None:
+    """Where the tab is installed late Flower does not refuse it; what comes after it is read all the same."""
+    run = reserved(ledger)
+    configuration = tmp_path / "flowerconfig.py"
+    configuration.write_text("from backout.integrations.flower import install\ninstall()\n")
+    variables = dict([option.split("=")]) if option.startswith("FLOWER_") else {}
+    words = [] if variables else [option]
+    running = start(
+        f"--conf={configuration}",
+        LOGIN,
+        *words,
+        "--backout_operators=bob",
+        environment={"BACKOUT_FLOWER": "off", **variables},
+    )
+    assert f"or a value that cannot be used ({name})" in running.client(ALICE).get(f"/runs/{run.id}").text
+    assert f"{name}: there is no such option, or its value cannot be used" in running.log
+    assert "Runs tab: may act: nobody" in running.log
+    assert "Traceback" not in running.log
 
 
 def test_in_a_django_project_the_ledger_is_djangos(shop: Stack, tmp_path: Path) -> None:
