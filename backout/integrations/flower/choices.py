@@ -12,6 +12,12 @@ from tornado.options import Error, define, options
 PREFIX: Final = "backout_"
 FLOWERS: Final = "FLOWER_"
 ENVIRONMENT: Final = f"{FLOWERS}BACKOUT_"
+_SWITCHES: Final = frozenset((f"{PREFIX}read_only", f"{PREFIX}act_without_login"))
+_SPELT: Final = {
+    **dict.fromkeys(("1", "t", "true", "y", "yes", "on"), "true"),
+    **dict.fromkeys(("0", "f", "false", "n", "no", "off"), "false"),
+}
+"""A yes and a no, as Flower takes them from its variables; Tornado takes all for a yes that is not false, f or 0."""
 _unusable: Final[list[str]] = []
 """Options that were given and that there are not, or with a value that cannot be used."""
 
@@ -145,10 +151,24 @@ def _set(word: str) -> bool:
         return False
     try:
         # The first word is skipped, as the name of a program.
-        options.parse_command_line(["flower", word], final=False)
+        options.parse_command_line(["flower", _spell_switch(word)], final=False)
     except (Error, ValueError):
         return False
     return True
+
+
+def _spell_switch(word: str) -> str:
+    """Return a word with a yes or a no as Tornado spells it, if it is that of a switch.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    name, equals, value = word.partition("=")
+    if not equals or _name(word) not in _SWITCHES:
+        return word
+    if value.lower() not in _SPELT:
+        raise ValueError(word)
+    return f"{name}={_SPELT[value.lower()]}"
 
 
 def _name(word: str) -> str:

@@ -170,6 +170,19 @@ def test_a_value_that_cannot_be_used_lets_nobody_act(
     assert "Traceback" not in running.log
 
 
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [("no", "does not ask who you are"), ("Off", "does not ask who you are"), ("", "cannot be used"), ("yes", "")],
+)
+def test_a_no_on_the_command_line_is_a_no(start: Start, ledger: Ledger, value: str, why: str) -> None:
+    """To Tornado all is a yes that is not false, f or 0."""
+    run = reserved(ledger)
+    running = start(f"--backout_act_without_login={value}", environment={"FLOWER_UNAUTHENTICATED_API": "1"})
+    page = running.client().get(f"/runs/{run.id}").text
+    assert why in page
+    assert ("You may look, and not act" in page) is bool(why)
+
+
 def test_in_a_django_project_the_ledger_is_djangos(shop: Stack, tmp_path: Path) -> None:
     """Its settings are there only after Celery has set Django up."""
     with run_flower(
