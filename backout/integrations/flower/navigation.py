@@ -78,14 +78,14 @@ class LinkTransform(OutputTransform):
 
     def __init__(self, request: Any) -> None:
         super().__init__(request)
-        self._has_request = "/api/" not in request.path
+        self._is_for_people = "/api/" not in request.path
 
     def transform_first_chunk(
         self, status_code: int, headers: Any, chunk: bytes, finishing: bool
     ) -> tuple[int, Any, bytes]:
         """Add it to a whole page of HTML; leave everything else as it is."""
         is_page = headers.get("Content-Type", "").startswith("text/html")
-        if self._has_request and finishing and is_page and b"</body>" in chunk:
+        if self._is_for_people and finishing and is_page and b"</body>" in chunk:
             prefix = self.prefix.strip("/")
             link = draw_link("Runs", f"/{prefix}/runs" if prefix else "/runs")
             chunk = chunk.replace(b"</body>", link.encode() + b"</body>", 1)
