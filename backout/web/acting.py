@@ -28,7 +28,7 @@ from backout.web.review_page import find_review, show_review
 from backout.web.run_page import draw_story, find_picture, show_missing_run
 from backout.web.wording import ACROSS, as_sentence, in_words, lower_first, name_request
 
-__all__ = ["LOST_ANSWER", "Acted", "act_on_form", "draw_preview", "take_review"]
+__all__ = ["LOST_ANSWER", "Acted", "act_on_form", "draw_preview", "say_after_outage", "take_review"]
 
 LOST_ANSWER = "Whether it was done is not known: look at the run before you ask again."
 """What a host says when the database broke off while something was done."""
@@ -139,6 +139,15 @@ def take_review(
         told = notice("Somebody was faster: nothing was changed", "Below is who looks after it now.")
         return show_review(engine, review_id, told, places=places, viewer=viewer, status=409)
     return done
+
+
+def say_after_outage(method: str) -> str:
+    """Return what to do now that the database does not answer.
+
+    Args:
+        method: of the request; only a GET has certainly changed nothing.
+    """
+    return "Nothing was changed; try again." if method == "GET" else LOST_ANSWER
 
 
 def is_across_denied(request: Request | None, viewer: Viewer) -> bool:

@@ -28,7 +28,7 @@ from backout.integrations.flask.guard import FIELD, is_forged, make_hidden_field
 from backout.integrations.flask.places import FlaskPlaces
 from backout.ledger.session import LEDGER_ERRORS
 from backout.pipelines.engine import Engine, current_engine
-from backout.web.acting import LOST_ANSWER, Acted, act_on_form, draw_preview, take_review
+from backout.web.acting import Acted, act_on_form, draw_preview, say_after_outage, take_review
 from backout.web.pages import (
     STYLE,
     Page,
@@ -200,8 +200,8 @@ def _frame(page: Page) -> Response:
 
 def _say_away(error: Exception) -> Response:
     current_app.logger.error("backout: %s", error)
-    told = "Nothing was changed; try again." if request.method == "GET" else LOST_ANSWER
-    body = f'<div class="backout"><p>The database of the runs cannot be used just now. {told}</p></div>'
+    again = say_after_outage(request.method)
+    body = f'<div class="backout"><p>The database of the runs cannot be used just now. {again}</p></div>'
     return _frame(Page(title="Not now", body=body, status=503))
 
 

@@ -15,7 +15,7 @@ from backout.integrations.flower.door import Door
 from backout.integrations.flower.guard import refuse_forged_json
 from backout.integrations.flower.places import name_route
 from backout.integrations.flower.work import ACT_SECONDS, READ_SECONDS, LedgerAway, do
-from backout.web.acting import LOST_ANSWER
+from backout.web.acting import say_after_outage
 from backout.web.rest import PATHS, Answer, Call, Code, Problem, answer, find_methods, refuse_method
 
 ROOT: Final = "/api"
@@ -88,8 +88,8 @@ class ApiHandler(Door):
                 within_seconds=READ_SECONDS if call.method == "GET" else ACT_SECONDS,
             )
         except LedgerAway as away:
-            again = "Nothing was changed; try again." if call.method == "GET" else LOST_ANSWER
-            found = _write(Problem(code=Code.LEDGER_UNAVAILABLE, problem=str(away), remedy=again).as_answer())
+            remedy = say_after_outage(call.method)
+            found = _write(Problem(code=Code.LEDGER_UNAVAILABLE, problem=str(away), remedy=remedy).as_answer())
         self._send_written(*found)
 
     def _is_open(self) -> bool:

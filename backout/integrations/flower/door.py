@@ -17,7 +17,7 @@ from backout.integrations.flower.places import FlowerPlaces, name_route
 from backout.integrations.flower.work import LedgerAway
 from backout.pipelines.engine import Engine
 from backout.tasks.runtime import runtime_of
-from backout.web.acting import LOST_ANSWER
+from backout.web.acting import say_after_outage
 from backout.web.host import Page, Viewer
 from backout.web.pieces import make_page, notice
 
@@ -140,7 +140,7 @@ class Door(BaseHandler):
 
     def say_away(self, away: LedgerAway) -> Page:
         """Return a page for when the ledger cannot be used."""
-        again = "Nothing was changed; try again." if self.request.method == "GET" else LOST_ANSWER
+        again = say_after_outage(self.request.method or "")
         return make_page("Not now", notice("The runs cannot be shown just now", str(away), again), status=503)
 
     def _link(self, words: str, name: str) -> Link:

@@ -9,7 +9,7 @@ from backout.errors import ActionRefused, SchemaMismatch, UnknownRun
 from backout.jsontext import JsonValue
 from backout.ledger.session import LEDGER_ERRORS
 from backout.pipelines.engine import Engine
-from backout.web.acting import LOST_ANSWER
+from backout.web.acting import LOST_ANSWER, say_after_outage
 from backout.web.host import Permission, Viewer
 from backout.web.rest.asking import Asked
 from backout.web.rest.calls import Answer, Call
@@ -84,9 +84,8 @@ def _refuse(error: ActionRefused) -> Problem:
 
 
 def _say_away(call: Call) -> Problem:
-    told = "Nothing was changed; try again." if call.method == "GET" else LOST_ANSWER
     problem = "The database of the runs cannot be used just now."
-    return Problem(code=Code.LEDGER_UNAVAILABLE, problem=problem, remedy=told)
+    return Problem(code=Code.LEDGER_UNAVAILABLE, problem=problem, remedy=say_after_outage(call.method))
 
 
 def _say_mistake(call: Call) -> Problem:
