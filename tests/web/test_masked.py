@@ -189,3 +189,15 @@ def test_a_program_is_shown_no_more_of_what_it_has_done(ledger: Ledger, engine: 
     ]
     assert [status for status, _ in told] == [422, 200, 409]
     assert found_in(json.dumps(document, ensure_ascii=False) for _, document in told) == []
+
+
+@on_sqlite
+def test_a_refusal_shows_no_secret_that_it_quotes(ledger: Ledger, engine: RecordingEngine) -> None:
+    """Also where it is what was asked for; the engine hides it, whoever asks."""
+    run = doubted(ledger)
+    version = ask(engine, "GET", f"/runs/{run.id}/actions")[1]["version"]
+    body = {"verb": "rollback", "to_step": "no courier", "reason": "timed out", "expecting": version}
+    status, told = ask(engine, "POST", f"/runs/{run.id}/actions", body=body)
+    assert (status, told["error"]["code"]) == (422, "action_refused")
+    assert f"no step '{MASK}'" in told["error"]["problem"]
+    assert found_in(iter([json.dumps(told, ensure_ascii=False)])) == []

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from backout.compensations.actions import act
 from backout.compensations.requests import Request, RunView, Verb
-from backout.errors import ActionRefused, StateChanged
+from backout.errors import StateChanged
 from backout.jsontext import JsonValue, dump_json
 from backout.views.look import Look, list_actions, look_at, needs_output
 from backout.views.masking import mask_done
@@ -63,7 +63,7 @@ def act_on_run(asked: Asked) -> JsonValue:
     request = _make_request(asked, values, body.model_fields_set, known)
     _require_across(asked, request)
     view = asked.read_view()
-    # Before it is done: what must not be shown of it, an output that was sent among it, is known from the look.
+    # Before it is done: whether an output is needed, and what must not be shown, is known from the look.
     look = look_at(asked.engine, view.run.id, request)
     if "output" not in body.model_fields_set:
         _require_output(look, request, known)
@@ -77,11 +77,6 @@ def act_on_run(asked: Asked) -> JsonValue:
             expecting=body.expecting,
             engine=asked.engine,
         )
-    except ActionRefused as error:
-        hide = look.secrets.hide
-        raise ActionRefused(
-            verb=error.verb, run_id=error.run_id, why=hide(error.why), remedy=hide(error.remedy)
-        ) from None
     except StateChanged as error:
         raise _tell_change(asked, error) from None
     document: dict[str, JsonValue] = shape(mask_done(done, look.view.plan, look.secrets))
