@@ -55,6 +55,9 @@ def judge(method: str, path: str, found: Answer) -> None:
     assert str(found.status) in promised, (method, path, found)
     [name] = promised[str(found.status)]["content"]["application/json"]["schema"].values()
     check(json.loads(text), name.rpartition("/")[2])
+    if found.status != 200:
+        code = json.loads(text)["error"]["code"]
+        assert f"`{code}`" in promised[str(found.status)]["description"], (method, path, code)
 
 
 def check(document: Any, schema: str) -> None:

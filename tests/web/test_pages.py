@@ -64,7 +64,7 @@ def ids_in(page: Page) -> list[str]:
 @ON_ONE
 def test_a_run_of_a_newer_release_is_not_said_to_be_missing(ledger: Ledger, engine: RecordingEngine) -> None:
     """While releases are mixed, an entry may be of an event that this one does not know."""
-    run = parked(ledger)
+    run = doubted(ledger)
     with ledger.transaction() as connection:
         connection.execute(
             insert(entry).values(at=queries.read_clock(connection), run_id=run.id, event="beamed", actor="engine")
@@ -72,8 +72,10 @@ def test_a_run_of_a_newer_release_is_not_said_to_be_missing(ledger: Ledger, engi
     page = draw_run(engine, run.id, **WITH)
     assert page.status == 422
     assert "newer release" in read(page).text
-    status, refused = ask(engine, "GET", f"/runs/{run.id}")
-    assert (status, refused["error"]["code"]) == (422, "plan_unreadable")
+    (review,) = ledger.read(lambda connection: queries.list_reviews(connection, run.id))
+    for path in (f"/runs/{run.id}", f"/reviews/{review.id}"):
+        status, refused = ask(engine, "GET", path)
+        assert (status, refused["error"]["code"]) == (422, "plan_unreadable")
 
 
 @ON_BOTH

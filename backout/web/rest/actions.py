@@ -154,7 +154,7 @@ def _ask_again(view: RunView, request: Request, viewer: Viewer) -> dict[str, Jso
 
 def _tell_change(asked: Asked, error: StateChanged) -> Problem:
     """Return what has become of the run meanwhile, to decide anew."""
-    picture = asked.read_picture(last_entries=LAST_ENTRIES)
+    picture = asked.read_picture(asked.run_id, last_entries=LAST_ENTRIES)
     more: dict[str, JsonValue] = {
         "run_id": picture.run.id,
         "expected": error.expected,

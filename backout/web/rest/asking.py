@@ -68,14 +68,13 @@ class Asked:
             raise UnknownRun(run_id=given)
         return RunId(given.lower())
 
-    def read_picture(self, *, last_entries: int) -> RunPicture:
-        """Return the run that the path names.
+    def read_picture(self, run_id: RunId, *, last_entries: int) -> RunPicture:
+        """Return a run.
 
         Raises:
             UnknownRun: there is none.
             Problem: 422: a newer release has recorded what this one cannot read.
         """
-        run_id = self.run_id
         try:
             return read_picture(self.engine.ledger, run_id, last_entries=last_entries)
         except ValueError:

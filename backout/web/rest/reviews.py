@@ -11,7 +11,7 @@ from backout.ledger.records import ReviewRecord
 from backout.ledger.session import LedgerConnection
 from backout.views.look import look_at
 from backout.views.masking import Masking
-from backout.views.picture import RunPicture, read_picture
+from backout.views.picture import RunPicture
 from backout.views.shapes import shape, shape_review
 from backout.views.story import tell_story
 from backout.web.host import Permission
@@ -44,7 +44,7 @@ def list_reviews(asked: Asked) -> JsonValue:
 def show_review(asked: Asked) -> JsonValue:
     """Return what is asked, all that is known, and what each decision would do."""
     review = asked.read_review()
-    picture = read_picture(asked.engine.ledger, review.run_id, last_entries=ENTRIES_OF_STORY)
+    picture = asked.read_picture(review.run_id, last_entries=ENTRIES_OF_STORY)
     return {
         "review": shape_review(picture.masked(review), picture.run, picture.now),
         "summary": tell_story(picture),

@@ -92,7 +92,7 @@ ROUTES: Final = (
         answer="Picture",
         answerer=show_run,
         query=RunQuery,
-        refusals=(Code.UNKNOWN_RUN,),
+        refusals=(Code.UNKNOWN_RUN, Code.PLAN_UNREADABLE),
     ),
     Route(
         method="GET",
@@ -148,7 +148,7 @@ ROUTES: Final = (
         summary="Show what is asked, what is known, and what each decision would do.",
         answer="ReviewPicture",
         answerer=show_review,
-        refusals=(Code.UNKNOWN_REVIEW,),
+        refusals=(Code.UNKNOWN_REVIEW, Code.PLAN_UNREADABLE),
         links=(
             Link(
                 to="act_on_run",

@@ -43,6 +43,6 @@ def list_runs(asked: Asked) -> JsonValue:
 def show_run(asked: Asked) -> JsonValue:
     """Return all that is known of a run."""
     query = asked.read_query(RunQuery)
-    picture = asked.read_picture(last_entries=MOST_ENTRIES if query.entries else ENTRIES_OF_STORY)
+    picture = asked.read_picture(asked.run_id, last_entries=MOST_ENTRIES if query.entries else ENTRIES_OF_STORY)
     document: dict[str, JsonValue] = shape_picture(picture, with_entries=query.entries)
     return {**document, "older_entries": picture.older_entries} if query.entries else document
