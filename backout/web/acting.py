@@ -55,8 +55,8 @@ def draw_preview(engine: Engine, run_id: str, form: Mapping[str, str], *, places
     if not viewer.may(Permission.VIEW):
         return refuse_view()
     picture = find_picture(engine, run_id)
-    if picture is None:
-        return show_missing_run(run_id)
+    if isinstance(picture, Page):
+        return picture
     # What is typed into the form that acts is judged when it is sent.
     asked = replace(read_form(form, longest_output=engine.settings.max_payload_bytes), reason="", output="")
     problems = {name: told for name, told in asked.problems.items() if name != "output"}
@@ -87,8 +87,8 @@ def act_on_form(
     if not viewer.may(Permission.VIEW):
         return refuse_view()
     picture = find_picture(engine, run_id)
-    if picture is None:
-        return show_missing_run(run_id)
+    if isinstance(picture, Page):
+        return picture
     asked = read_form(form, longest_output=engine.settings.max_payload_bytes)
     denied = _say_denied(asked.request, viewer)
     if denied:
@@ -209,7 +209,8 @@ def _act(
         told = notice("Refused: nothing was changed", as_sentence(in_words(error.why)), in_words(error.remedy))
         return show_action(engine, picture, asked, told, places=places, viewer=viewer, status=422)
     except StateChanged as error:
-        fresh = find_picture(engine, run_id) or picture
+        found = find_picture(engine, run_id)
+        fresh = picture if isinstance(found, Page) else found
         told = notice("The run has changed meanwhile: nothing was changed", *_say_change(fresh, error, viewer))
         return show_action(engine, fresh, asked, told, places=places, viewer=viewer, status=409)
     return Acted(run_id=run_id, message=_say_done(done, request, engine.settings))

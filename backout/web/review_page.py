@@ -123,9 +123,11 @@ def show_review(
     if not viewer.may(Permission.VIEW):
         return refuse_view()
     review = find_review(engine, review_id)
-    picture = find_picture(engine, review.run_id) if review is not None else None
-    if review is None or picture is None:
+    if review is None:
         return show_missing(f"There is no review {review_id}", "The list of reviews shows those that are open.")
+    picture = find_picture(engine, review.run_id)
+    if isinstance(picture, Page):
+        return picture
     review = picture.masked(review)
     body = _draw_parts(engine, picture, review, places=places, viewer=viewer)
     return make_page(f"Review {review.id}: {say_asked(review)}", notices, *body, status=status)

@@ -57,32 +57,27 @@ def draw_run(engine: Engine, run_id: str, *, places: Places, viewer: Viewer) -> 
     """Return the page of a run; one whose plan this release cannot read has its page too, without actions."""
     if not viewer.may(Permission.VIEW):
         return refuse_view()
-    try:
-        picture = find_picture(engine, run_id)
-    except ValueError:
-        # An event or a state that this release does not know: while releases are mixed, a newer one has written it.
-        return make_page("Not readable", notice("This release cannot read this run", NEWER_RELEASE), status=422)
-    if picture is None:
-        return show_missing_run(run_id)
+    picture = find_picture(engine, run_id)
+    if isinstance(picture, Page):
+        return picture
     view = read_view(engine.ledger, picture.run.id) if picture.plan is not None else None
     parts = _draw_parts(picture, view, places=places, viewer=viewer)
     return make_page(f"Run of {clean(picture.run.pipeline)}", *parts, is_live=not picture.run.state.is_final)
 
 
-def find_picture(engine: Engine, run_id: str) -> RunPicture | None:
-    """Return a run with the newest of its entries; `None` when there is none of this id.
-
-    Raises:
-        ValueError: there is, and a newer release has recorded what this one cannot read.
-    """
+def find_picture(engine: Engine, run_id: str) -> RunPicture | Page:
+    """Return a run with the newest of its entries; a page when there is none of this id, or it cannot be read."""
     try:
         known_id = RunId(str(UUID(run_id)))
     except ValueError:
-        return None
+        return show_missing_run(run_id)
     try:
         return read_picture(engine.ledger, known_id, last_entries=MOST_ENTRIES)
     except UnknownRun:
-        return None
+        return show_missing_run(run_id)
+    except ValueError:
+        # An event or a state that this release does not know: while releases are mixed, a newer one has written it.
+        return make_page("Not readable", notice("This release cannot read this run", NEWER_RELEASE), status=422)
 
 
 def show_missing_run(run_id: str) -> Page:

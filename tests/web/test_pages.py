@@ -18,6 +18,7 @@ from backout.ledger.session import Ledger
 from backout.pipelines.contract import Plan
 from backout.states import RunState
 from backout.views.graph import MOST_BOXES
+from backout.views.picture import RunPicture
 from backout.views.timeline import find_window
 from backout.web.acting import act_on_form, draw_preview, take_review
 from backout.web.fields import is_storable
@@ -69,10 +70,17 @@ def test_a_run_of_a_newer_release_is_not_said_to_be_missing(ledger: Ledger, engi
         connection.execute(
             insert(entry).values(at=queries.read_clock(connection), run_id=run.id, event="beamed", actor="engine")
         )
-    page = draw_run(engine, run.id, **WITH)
-    assert page.status == 422
-    assert "newer release" in read(page).text
     (review,) = ledger.read(lambda connection: queries.list_reviews(connection, run.id))
+    form = {"verb": "cancel", "reason": "too old"}
+    for page in (
+        draw_run(engine, run.id, **WITH),
+        draw_review(engine, review.id, **WITH),
+        draw_preview(engine, run.id, form, **WITH),
+        act_on_form(engine, run.id, form, **WITH),
+    ):
+        assert isinstance(page, Page)
+        assert page.status == 422
+        assert "newer release" in read(page).text
     for path in (f"/runs/{run.id}", f"/reviews/{review.id}"):
         status, refused = ask(engine, "GET", path)
         assert (status, refused["error"]["code"]) == (422, "plan_unreadable")
@@ -87,7 +95,7 @@ def test_page_of_a_run_says_what_happened_first(
     run = scene(ledger)
     shown = page_of(engine, run)
     picture = find_picture(engine, run.id)
-    assert picture is not None
+    assert isinstance(picture, RunPicture)
     assert shown.text.startswith(picture.run.pipeline)
     parts = [
         "Operator state",
@@ -220,7 +228,7 @@ def test_very_many_entries_are_not_all_read(ledger: Ledger, engine: RecordingEng
     """The newest 500, and how many there are."""
     run = succeeded(ledger)
     picture = find_picture(engine, run.id)
-    assert picture is not None
+    assert isinstance(picture, RunPicture)
     values = {"run_id": run.id, "event": "external_id_recorded", "actor": "worker-1", "at": picture.now}
     with ledger.transaction() as connection:
         connection.execute(insert(entry), [{**values, "reason": f"number {number}"} for number in range(1_200)])
