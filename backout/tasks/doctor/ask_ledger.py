@@ -37,7 +37,7 @@ def ask_ledger(
         # Opening it would make it.
         return Failed(place=ledger.shown_url, said="there is no such file", remedy=MISSING_FILE_REMEDY), []
     try:
-        facts, plans = ask_within(timeout_seconds * ROOM, lambda: _ask(ledger, overdue_seconds(sweep_interval_seconds)))
+        return ask_within(timeout_seconds * ROOM, lambda: _ask(ledger, overdue_seconds(sweep_interval_seconds)))
     except LedgerUnavailable as error:
         return Failed(place=ledger.shown_url, said=error.problem), []
     except (NoAnswer, BackoutError) as error:
@@ -47,11 +47,17 @@ def ask_ledger(
         if said is None:
             raise
         return Failed(place=ledger.shown_url, said=said), []
-    ledger.dispose()
-    return facts, plans
 
 
 def _ask(ledger: Ledger, overdue: float) -> tuple[LedgerFacts, list[object]]:
+    try:
+        return _read(ledger, overdue)
+    finally:
+        # By whoever asks: when a database answers too late, nobody waits any more.
+        ledger.dispose()
+
+
+def _read(ledger: Ledger, overdue: float) -> tuple[LedgerFacts, list[object]]:
     revision, expected = schema.current_revision(ledger), schema.expected_revision()
     is_right = revision == expected
     facts = LedgerFacts(

@@ -12,13 +12,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, text
 
 from backout import Pipeline, step
 from backout.ledger import queries
 from backout.ledger.session import Ledger
 from backout.states import RunState, StepState
+from backout.tasks.doctor.ask_ledger import ask_ledger
 from backout.tasks.doctor.collect import Question, collect_facts
 from backout.tasks.doctor.diagnosis import diagnose
+from backout.tasks.doctor.facts import Failed
 from backout.tasks.doctor.findings import Code, Finding, Level
 from tests.integration.engine.conftest import OpenStack
 from tests.support.apps import names, pipelines
@@ -143,6 +146,26 @@ def test_a_ledger_without_tables_is_a_problem(new_stack: OpenStack, database: st
     finding = examine(stack)[Code.LEDGER_SCHEMA]
     assert finding.level is Level.PROBLEM
     assert finding.to_copy == f"celery -A {SHOP} backout ledger upgrade"
+
+
+def test_a_ledger_that_answers_too_late_is_left_alone(new_stack: OpenStack) -> None:
+    """The doctor goes on without it, and the question that it has given up closes its connection by itself."""
+    stack = new_stack()
+    with stack.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as looking:
+        with stack.engine.begin() as holding:
+            holding.execute(text("LOCK TABLE backout_run IN ACCESS EXCLUSIVE MODE"))
+            before = connections_of(looking).keys()
+            found, _ = ask_ledger(stack.ledger_url, sweep_interval_seconds=5, timeout_seconds=0.05)
+            assert isinstance(found, Failed)
+            assert found.said == "no answer within 0.2 s"
+            wait_until(lambda: "Lock" in connections_of(looking).values(), 10, "the question waits for the lock")
+        wait_until(lambda: connections_of(looking).keys() <= before, 10, "its connection is closed")
+
+
+def connections_of(looking: Connection) -> dict[int, str | None]:
+    """Return the connections to a database, each with what it waits for."""
+    statement = "SELECT pid, wait_event_type FROM pg_stat_activity WHERE datname = current_database()"
+    return {row.pid: row.wait_event_type for row in looking.execute(text(statement))}
 
 
 def test_no_worker_is_a_problem(new_stack: OpenStack) -> None:
