@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
 from collections.abc import Iterator
@@ -11,6 +12,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
+from backout.compensations.verbs import assign_review
+from backout.ledger import queries
+from backout.ledger.records import ReviewRecord
 from backout.ledger.session import Ledger
 from backout.states import RunState
 from backout.tasks.runtime import runtime_of
@@ -23,7 +27,7 @@ from tests.support.browser import open_context, take_picture
 from tests.support.flowers import Flower, run_flower
 from tests.support.ledgers import read_run
 from tests.support.runs import RecordedRun
-from tests.support.scenes import SCENES, entries_of, reserved
+from tests.support.scenes import SCENES, entries_of, reserved, rows_of
 from tests.support.stack import SHOP, Stack
 from tests.support.waiting import wait_until
 
@@ -136,6 +140,72 @@ def test_each_action_has_a_preview_and_is_done_once(
     done = [entry.event for entry in own if entry.reason == REASON]
     assert done
     assert len(done) == len(set(done))
+
+
+@pytest.mark.parametrize(
+    ("decision", "returned", "ends"),
+    [
+        ("It has happened", '{"van": "found in their books"}', RunState.RUNNING),
+        ("It has not happened", "", RunState.RUNNING),
+        ("Leave it as it is", "", RunState.FAILED),
+    ],
+)
+def test_each_decision_about_a_review_is_made_once(
+    browser: Browser, flower: Flower, shop: Stack, decision: str, returned: str, ends: RunState
+) -> None:
+    """On the page that has the evidence; what a step has returned is what the next one gets."""
+    ledger = runtime_of(shop.app).ledger
+    run = SCENES["doubted"](ledger)
+    review = review_of(run)
+    with sitting(browser, flower) as page:
+        open_page(page, "/reviews")
+        page.get_by_role("link", name=re.compile(rf"^{review.id}: ")).click()
+        expect(page.locator(".story")).to_contain_text("book_courier")
+        page.locator("summary").filter(has_text=f"Decide: {decision.lower()}").click()
+        form = page.locator("form[method=post]").filter(has=page.get_by_label("Why")).locator("visible=true")
+        form.get_by_label("Why").fill(REASON)
+        if returned:
+            form.get_by_label("What the step would have returned").fill(returned)
+        form.get_by_role("button", name="Decide").dblclick()
+        page.wait_for_load_state()
+        wait_until(lambda: review_of(run).decision, 10, "it is decided")
+        open_page(page, f"/reviews/{review.id}")
+        expect(page.get_by_role("heading", name="Decided")).to_be_visible()
+        expect(page.locator(".backout")).to_contain_text(REASON)
+        expect(page.get_by_role("button", name="Decide")).to_have_count(0)
+    decided = review_of(run)
+    assert (decided.decided_by, decided.note) == ("flower:alice", REASON)
+    assert read_run(ledger, run.id).state is ends
+    if returned:
+        assert json.loads(returned) in [row.output for row in rows_of(run) if row.step == "book_courier"]
+    done = [entry.event for entry in entries_of(run) if entry.reason == REASON]
+    assert len(done) == len(set(done))
+
+
+def test_a_review_is_taken_from_whom_the_page_names(browser: Browser, flower: Flower, shop: Stack) -> None:
+    """Somebody else was faster: who is told so may take it over from them, and finds it among their own."""
+    run = SCENES["doubted"](runtime_of(shop.app).ledger)
+    review = review_of(run)
+    with sitting(browser, flower) as page:
+        open_page(page, f"/reviews/{review.id}")
+        assign_review(review.id, "flower:carol", actor="flower:carol", reason="taken", engine=runtime_of(shop.app))
+        page.get_by_role("button", name="I look after it").click()
+        expect(page.locator(".backout")).to_contain_text("Somebody was faster: nothing was changed")
+        assert review_of(run).assignee == "flower:carol"
+        page.get_by_role("button", name="Take it over from flower:carol").click()
+        expect(page.get_by_role("status").first).to_contain_text(f"You look after review {review.id} now")
+        open_page(page, "/reviews")
+        page.get_by_role("link", name="Mine").click()
+        page.get_by_role("link", name=re.compile(rf"^{review.id}: ")).click()
+        expect(page.get_by_role("button", name=re.compile("look after|Take it over"))).to_have_count(0)
+    assert review_of(run).assignee == "flower:alice"
+    assert entries_of(run)[-1].actor == "flower:alice"
+
+
+def review_of(run: RecordedRun) -> ReviewRecord:
+    """Return the only review of a run, open or decided."""
+    (review,) = run.ledger.read(lambda connection: queries.list_reviews(connection, run.id))
+    return review
 
 
 def test_among_ten_thousand_runs_every_filter_finds_its_own(browser: Browser, flower: Flower, shop: Stack) -> None:
