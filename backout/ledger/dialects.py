@@ -166,6 +166,7 @@ class PostgreSQL:
     """One statement for a change."""
 
     commits_each_statement: Final = True
+    keeps_connections: Final = True
     has_transactional_ddl: Final = True
     indexes_json_values: Final = True
     name: Final = "postgresql"
@@ -232,6 +233,7 @@ class SQLite:
     """Transactions that take the write lock at once; the guard first, its follow-ups if it matched."""
 
     commits_each_statement: Final = False
+    keeps_connections: Final = False
     has_transactional_ddl: Final = True
     indexes_json_values: Final = False
     name: Final = "sqlite"

@@ -38,6 +38,8 @@ class MySQL:
     """Transactions that lock the guard's row, change it, and read it back: MySQL has no UPDATE … RETURNING."""
 
     commits_each_statement: Final = False
+    # The pool replaces those that are old.
+    keeps_connections: Final = False
     has_transactional_ddl: Final = False
     indexes_json_values: Final = False
     driver: Final = "pymysql"
