@@ -1,8 +1,8 @@
-"""All benchmarks; there is one so far."""
+"""All benchmarks: `python -m benchmarks`, or `make bench`."""
 
 import sys
 
-from benchmarks.steps import main
+from benchmarks.command import main
 
 if __name__ == "__main__":
     sys.exit(main())

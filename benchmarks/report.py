@@ -1,4 +1,4 @@
-"""Medians, spreads and ratios of a measurement, for people and as JSON."""
+"""Results as tables for people and as JSON."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Final
 
-from benchmarks.apps import STEPS
-from benchmarks.workers import Measurement
+from benchmarks.results import Measure, Result
+from benchmarks.ways import BASELINE
 
-BASELINE: Final = "celery chain"
+NO_FIGURE: Final = "-"
+GAP: Final = "   "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,72 +20,100 @@ class Report:
     """All that was measured.
 
     Attributes:
-        rounds: in order; for each way by name what it did in that round.
+        not_measured: for each way that could not be measured here at all, why.
         versions: of everything that was used, by name.
+        slow_flush_ms: by how much each flush of the database was made slower; 0: not at all.
     """
 
-    rounds: Sequence[Mapping[str, Measurement]]
-    pipelines: int
+    results: Sequence[Result]
+    not_measured: Mapping[str, str]
     concurrency: int
     versions: Mapping[str, str]
+    slow_flush_ms: float = 0.0
 
 
 def describe(report: Report) -> str:
-    """Return the table and what one must know to read it."""
-    lines = [
-        f"{'':<18} {'steps/s':>8} {'(min..max)':>14}   {'ratio':>5} {'(min..max)':>14}   {'CPU ms/step: workers':>20}"
-        f" {'PostgreSQL':>10}"
-    ]
-    for name, figures in _figures(report).items():
-        speeds, ratios = figures["steps_per_second"], figures["ratio"]
-        lines.append(
-            f"{name:<18} {median(speeds):8.0f} {_spread(speeds, 0):>14}   {median(ratios):5.2f}"
-            f" {_spread(ratios, 2):>14}   {median(figures['worker_cpu_ms_per_step']):20.2f}"
-            f" {median(figures['database_cpu_ms_per_step']):10.2f}"
-        )
+    """Return the tables and what one must know to read them."""
+    lines: list[str] = []
+    for result in report.results:
+        lines += [*describe_result(result), ""]
+    lines += [f"Not measured here: {name}: {reason}." for name, reason in report.not_measured.items()]
     lines += [
-        "",
-        f"{len(report.rounds)} rounds in turns of {report.pipelines} pipelines of {STEPS} steps, prefork with "
-        f"{report.concurrency} children each, on {os.cpu_count()} processors.",
-        f"Ratio: steps/s of a way by steps/s of the {BASELINE} (late acknowledgement, database result backend) in the "
-        "same round, median of the rounds.",
-        "CPU: backout's sweeper is one of the worker's processes. Enqueueing is not timed.",
+        f"Ratios are to the {BASELINE} (late acknowledgement, database result backend) in the same round, above 1 is "
+        "better; all figures are medians of the rounds, (min..max) in brackets. Only ratios inside a round mean much.",
+        f"{report.concurrency} prefork children or processes for each way, {os.cpu_count()} processors. Ways that wait "
+        "for their turn are paused.",
         "Used: " + ", ".join(f"{name} {value}" for name, value in report.versions.items()) + ".",
     ]
+    if report.slow_flush_ms:
+        lines.append(f"EVERY FLUSH OF POSTGRESQL WAS MADE {report.slow_flush_ms:g} MS SLOWER, as on a network disk.")
     return "\n".join(lines)
 
 
+def describe_result(result: Result) -> list[str]:
+    """Return the lines of one table."""
+    table = [["", *(title for measure in result.measures for title in _titles(result, measure))]]
+    for way in result.ways:
+        table.append([way, *(cell for measure in result.measures for cell in _cells(result, way, measure))])
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    lines = [f"{result.key}  {result.title} ({len(result.rounds)} rounds)"]
+    for row in table:
+        first, *others = (
+            cell.ljust(widths[0]) if not column else cell.rjust(widths[column]) for column, cell in enumerate(row)
+        )
+        lines.append(GAP.join([first, *others]).rstrip())
+    lines += [f"{name}: left out: {reason}" for name, reason in result.left_out.items()]
+    return [*lines, *result.notes]
+
+
 def as_json(report: Report) -> dict[str, Any]:
-    """Return all figures: for each way a list with one number for each round, and the medians."""
+    """Return all figures: for each way and measure a list with one number for each round, and the medians."""
     return {
         "baseline": BASELINE,
-        "steps_per_pipeline": STEPS,
-        "pipelines_per_round": report.pipelines,
         "concurrency": report.concurrency,
         "processors": os.cpu_count(),
+        "slow_flush_ms": report.slow_flush_ms,
         "versions": dict(report.versions),
-        "ways": {
-            name: {**figures, "median": {key: median(values) for key, values in figures.items()}}
-            for name, figures in _figures(report).items()
-        },
+        "not_measured": dict(report.not_measured),
+        "workloads": {result.key: _result_as_json(result) for result in report.results},
     }
 
 
-def _figures(report: Report) -> dict[str, dict[str, list[float]]]:
-    figures: dict[str, dict[str, list[float]]] = {}
-    for name in report.rounds[0]:
-        measured = [measurements[name] for measurements in report.rounds]
-        baseline = [measurements[BASELINE] for measurements in report.rounds]
-        figures[name] = {
-            "steps_per_second": [own.steps_per_second for own in measured],
-            "ratio": [
-                own.steps_per_second / other.steps_per_second for own, other in zip(measured, baseline, strict=True)
-            ],
-            "worker_cpu_ms_per_step": [own.worker_cpu_ms_per_step for own in measured],
-            "database_cpu_ms_per_step": [own.database_cpu_ms_per_step for own in measured],
+def _result_as_json(result: Result) -> dict[str, Any]:
+    ways: dict[str, Any] = {}
+    for way in result.ways:
+        rounds = {measure.key: result.values(way, measure) for measure in result.measures}
+        ratios = {measure.key: values for measure in result.measures if (values := result.ratios(way, measure))}
+        ways[way] = {
+            "rounds": rounds,
+            "ratios": ratios,
+            "median": {key: median(values) for key, values in rounds.items() if values},
+            "median_ratio": {key: median(values) for key, values in ratios.items()},
         }
-    return figures
+    return {
+        "title": result.title,
+        "measures": {measure.key: measure.title for measure in result.measures},
+        "ways": ways,
+        "left_out": dict(result.left_out),
+        "notes": list(result.notes),
+    }
+
+
+def _titles(result: Result, measure: Measure) -> list[str]:
+    return [measure.title, *(["ratio"] if _has_ratio(result, measure) else [])]
+
+
+def _cells(result: Result, way: str, measure: Measure) -> list[str]:
+    cells = [_spread(result.values(way, measure), measure.decimals)]
+    return [*cells, _spread(result.ratios(way, measure), 2)] if _has_ratio(result, measure) else cells
+
+
+def _has_ratio(result: Result, measure: Measure) -> bool:
+    return measure.better is not None and BASELINE in result.ways
 
 
 def _spread(values: Sequence[float], decimals: int) -> str:
-    return f"({min(values):.{decimals}f}..{max(values):.{decimals}f})"
+    if not values:
+        return NO_FIGURE
+    middle = f"{median(values):,.{decimals}f}"
+    return middle if len(values) == 1 else f"{middle} ({min(values):,.{decimals}f}..{max(values):,.{decimals}f})"

@@ -1,33 +1,36 @@
-"""A Celery worker that is measured: start it, hand it work, read how much processor time it used."""
+"""The running worker of one way: hand it work, wait until it is done, say what that cost."""
 
 from __future__ import annotations
 
-import os
-import signal
+import json
+import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from celery import Celery
 from redis import Redis
-from sqlalchemy import Engine, text
 
-from benchmarks.apps import BROKER_VARIABLE, DATABASE_VARIABLE, STEPS
+from benchmarks.apps import BROKER_VARIABLE, FAILS_VARIABLE, READY, STEPS_VARIABLE, STORE_VARIABLE
+from benchmarks.lab import Lab
+from benchmarks.processes import ROOT, ProcessGroup, cpu_seconds
+from benchmarks.ways import Way
 
-ROOT: Final = Path(__file__).parents[1]
 START_SECONDS: Final = 60.0
-STOP_SECONDS: Final = 20.0
 PROGRESS_SECONDS: Final = 60.0
-"""A worker that records nothing for so long has failed."""
-POLL_SECONDS: Final = 0.005
-FEEDING_DATABASE: Final = 15
-"""The broker's database in which messages wait until their clock starts."""
-QUEUE: Final = "celery"
+"""A worker that finishes nothing for so long has failed."""
+ANSWER_SECONDS: Final = 300.0
+"""How long a feeder may take for one request."""
+BROKER_POLL_SECONDS: Final = 0.005
+STORE_POLL_SECONDS: Final = 0.02
+"""Longer, because the answer costs the database something."""
+SETTLE_SECONDS: Final = 0.5
+"""After a pause: timers that have become due meanwhile are not measured."""
 
 
 class BenchmarkFailed(Exception):
@@ -35,187 +38,221 @@ class BenchmarkFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
-    """One way to run the same steps.
+class Cost:
+    """What some pipelines cost. Processor times are 0 where the system does not tell (no /proc)."""
 
-    Attributes:
-        module: with the Celery app.
-        finished: SQL that counts the steps whose results are recorded.
-        broker_database: of its own, so that no worker sees another's messages.
-    """
-
-    name: str
-    module: str
-    database_url: str
-    finished: str
-    broker_database: int
+    seconds: float
+    worker_cpu_seconds: float
+    database_cpu_seconds: float
+    broker_cpu_seconds: float
+    broker_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """What all workers share.
+class Job:
+    """The pipelines of one workload."""
 
-    Attributes:
-        socket: of the broker.
-        database_id: the process id of the database server.
-        folder: for the workers' logs.
-    """
+    steps: int = 5
+    fails: bool = False
 
-    socket: str
-    database_id: int
-    folder: Path
-    concurrency: int
+    @property
+    def name(self) -> str:
+        """Return a name for databases and files."""
+        return f"steps_{self.steps}{'_failing' if self.fails else ''}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measurement:
-    """One round of one way. Processor times are 0 where the system does not tell (no /proc)."""
+class Feeder:
+    """The process that enqueues for one way, and asks how far it is."""
 
-    steps_per_second: float
-    worker_cpu_ms_per_step: float
-    database_cpu_ms_per_step: float
+    def __init__(self, way: Way, *, variables: Mapping[str, str], log: Path) -> None:
+        self._way = way
+        self._log = log
+        with log.open("w") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.feeder", way.module],
+                cwd=ROOT,
+                env=dict(variables),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=output,
+            )
+
+    def ask(self, word: str, *numbers: int) -> Any:
+        """Let it do one thing, see `benchmarks.feeder`, and return its answer."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with suppress(BrokenPipeError):  # it has ended, and its log says why
+            self._process.stdin.write(json.dumps([word, *numbers]).encode() + b"\n")
+            self._process.stdin.flush()
+        if not select.select([self._process.stdout], [], [], ANSWER_SECONDS)[0]:
+            raise BenchmarkFailed(f"{self._way.name}: {word} takes more than {ANSWER_SECONDS:.0f} seconds")
+        line = self._process.stdout.readline()
+        if not line:
+            raise BenchmarkFailed(f"{self._way.name}: {word} failed\n{self._log.read_text()[-4000:]}")
+        return json.loads(line)
+
+    def close(self) -> None:
+        """End the process."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+        self._process.stdout.close()
+        try:
+            self._process.wait(5.0)
+        except subprocess.TimeoutExpired:
+            # Threads of a library that wait for their poll interval.
+            self._process.kill()
+            self._process.wait()
 
 
 class Worker:
-    """A running worker of one way, with its own sweeper if it has one."""
+    """A worker of one way for one job, paused while it is not its turn, and whoever feeds it."""
 
-    def __init__(self, *, way: Way, place: Place, engine: Engine, client: Redis, process_id: int, log: Path) -> None:
+    def __init__(self, way: Way, *, lab: Lab, groups: list[ProcessGroup], feeder: Feeder, client: Redis) -> None:
         self.way = way
-        self._socket = place.socket
-        self._database_id = place.database_id
-        self._engine = engine
+        self.groups = groups
+        self._lab = lab
+        self._feeder = feeder
         self._client = client
-        self._process_id = process_id
-        self._log = log
 
-    def measure(self, pipelines: int) -> Measurement:
-        """Run that many pipelines. The clock runs from the hand-over of a filled queue to the last acknowledgement."""
-        expected = self._count_finished() + pipelines * STEPS
-        feed(self.way, self._socket, str(pipelines))
-        measured_ids = (self._process_id, self._database_id)
-        before = [cpu_seconds(process_id) for process_id in measured_ids]
+    def warm_up(self, pipelines: int) -> None:
+        """Run some pipelines, then pause."""
+        self._feed(pipelines)
+        self.pause()
+
+    def measure(self, pipelines: int) -> Cost:
+        """Run that many pipelines. The clock starts when all are enqueued and the pause ends."""
+        expected = self._feeder.ask("count_finished") + pipelines
+        self._feeder.ask("enqueue", pipelines)
+        before = self._readings()
         started = time.perf_counter()
-        with Redis(unix_socket_path=self._socket, db=FEEDING_DATABASE) as waiting:
-            waiting.move(QUEUE, self.way.broker_database)
+        self.go_on()
         ended = self._wait_for(expected)
-        steps = pipelines * STEPS
-        worker_cpu, database_cpu = (
-            (cpu_seconds(process_id) - earlier) * 1000 / steps
-            for process_id, earlier in zip(measured_ids, before, strict=True)
+        after = self._readings()
+        self.pause()
+        worker, database, broker, sent = (late - early for early, late in zip(before, after, strict=True))
+        return Cost(
+            seconds=ended - started,
+            worker_cpu_seconds=worker,
+            database_cpu_seconds=database,
+            broker_cpu_seconds=broker,
+            broker_bytes=int(sent),
         )
-        return Measurement(
-            steps_per_second=steps / (ended - started),
-            worker_cpu_ms_per_step=worker_cpu,
-            database_cpu_ms_per_step=database_cpu,
-        )
+
+    def measure_latency(self, pipelines: int) -> list[float]:
+        """Run pipelines one after the other with nothing else to do; return the seconds of each."""
+        self.go_on()
+        time.sleep(SETTLE_SECONDS)
+        seconds: list[float] = self._feeder.ask("measure_latency", pipelines)
+        self.pause()
+        return seconds
+
+    def pause(self) -> None:
+        for group in self.groups:
+            group.pause()
+
+    def go_on(self) -> None:
+        for group in self.groups:
+            group.go_on()
+
+    def _feed(self, pipelines: int) -> None:
+        expected = self._feeder.ask("count_finished") + pipelines
+        self._feeder.ask("enqueue", pipelines)
+        self._wait_for(expected)
+
+    def _readings(self) -> tuple[float, float, float, float]:
+        workers = sum(group.cpu_seconds() for group in self.groups)
+        sent = int(self._client.info("stats")["total_net_input_bytes"])
+        return workers, cpu_seconds(self._lab.postgres.pid), cpu_seconds(self._lab.broker.pid), sent
 
     def _wait_for(self, expected: int) -> float:
-        """Return when the last message was acknowledged; only the broker is asked meanwhile, all ways pay the same."""
+        """Return when the last pipeline had ended; with Celery that is when its last message was acknowledged."""
         seen, seen_at = -1, time.perf_counter()
         while True:
-            time.sleep(POLL_SECONDS)
+            time.sleep(BROKER_POLL_SECONDS if self.way.uses_celery else STORE_POLL_SECONDS)
             now = time.perf_counter()
-            is_empty = self._client.llen(QUEUE) == 0 and self._client.hlen("unacked") == 0
-            if not is_empty and now - seen_at < PROGRESS_SECONDS:
+            is_stuck = now - seen_at > PROGRESS_SECONDS
+            # Only the broker is asked while there are messages.
+            if self.way.uses_celery and self._has_messages() and not is_stuck:
                 continue
-            finished = self._count_finished()
-            if finished == expected and is_empty:
+            finished = self._feeder.ask("count_finished")
+            if finished >= expected and not (self.way.uses_celery and self._has_messages()):
                 return now
-            if finished == seen and now - seen_at > PROGRESS_SECONDS:
-                problem = f"{self.way.name}: {finished} of {expected} steps are recorded, and no more come"
-                raise BenchmarkFailed(f"{problem}\n{self._log.read_text()[-4000:]}")
+            if finished == seen and is_stuck:
+                self._fail(f"{expected - finished} pipelines are not finished, and no more are")
             if finished != seen:
                 seen, seen_at = finished, now
 
-    def _count_finished(self) -> int:
-        with self._engine.connect() as connection:
-            return int(connection.execute(text(self.way.finished)).scalar_one())
+    def _has_messages(self) -> bool:
+        return self._client.llen("celery") > 0 or self._client.hlen("unacked") > 0
+
+    def _fail(self, problem: str) -> None:
+        logs = "\n".join(group.log_tail() for group in self.groups)
+        raise BenchmarkFailed(f"{self.way.name}: {problem}\n{logs}")
 
 
 @contextmanager
-def start_worker(way: Way, *, place: Place, engine: Engine) -> Iterator[Worker]:
-    """Prepare the way's database, start its worker, wait until it answers, and stop it at the end of the block."""
-    feed(way, place.socket, "prepare")
-    log = place.folder / f"{way.name.replace(' ', '_')}.log"
-    command = [sys.executable, "-m", "celery", "-A", way.module, "worker", "--loglevel", "WARNING"]
-    command += [
-        "--pool",
-        "prefork",
-        "--concurrency",
-        str(place.concurrency),
-        "--hostname",
-        f"{way.broker_database}@bench",
-    ]
-    with log.open("w") as output:
-        # A process group of its own: Ctrl-C is for us, and we end the worker in order.
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=environment(way, place.socket, database=way.broker_database),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    client = Redis(unix_socket_path=place.socket, db=way.broker_database)
-    try:
-        _wait_until_up(way, place.socket, process, log)
-        yield Worker(way=way, place=place, engine=engine, client=client, process_id=process.pid, log=log)
-    finally:
-        _stop(process)
-        client.close()
+def start_worker(way: Way, *, lab: Lab, job: Job) -> Iterator[Worker]:
+    """Prepare a store of its own, start the worker, wait until it can work, and stop it at the end of the block."""
+    variables = _environment(way, lab=lab, job=job)
+    with ExitStack() as stack:
+        feeder = start_feeder(way, lab=lab, job=job, stack=stack)
+        groups = []
+        for number in range(1 if way.uses_celery else lab.concurrency):
+            log = lab.folder / f"{_file_name(way)}_{job.name}_{number}.log"
+            group = ProcessGroup(_command(way, lab=lab), variables=variables, log=log)
+            stack.callback(group.stop)
+            groups.append(group)
+        client = Redis.from_url(lab.redis_url(way))
+        stack.callback(client.close)
+        for group in groups:
+            _wait_until_up(way, lab=lab, group=group)
+        yield Worker(way, lab=lab, groups=groups, feeder=feeder, client=client)
 
 
-def feed(way: Way, socket: str, word: str) -> None:
-    """Let a process of its own prepare the database, or enqueue work where no worker takes it yet."""
-    command = [sys.executable, "-m", "benchmarks.feeder", way.module, word]
-    variables = environment(way, socket, database=FEEDING_DATABASE)
-    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise BenchmarkFailed(f"{way.name}: {' '.join(command[1:])} failed\n{done.stderr[-4000:]}")
+def start_feeder(way: Way, *, lab: Lab, job: Job, stack: ExitStack) -> Feeder:
+    """Prepare a store of its own and return the feeder, which ends with the stack."""
+    lab.clear(way)
+    log = lab.folder / f"{_file_name(way)}_{job.name}_feeder.log"
+    feeder = Feeder(way, variables=_environment(way, lab=lab, job=job), log=log)
+    stack.callback(feeder.close)
+    feeder.ask("prepare")
+    return feeder
 
 
-def environment(way: Way, socket: str, *, database: int) -> dict[str, str]:
-    """Return the environment of a process of this way."""
-    broker_url = f"redis+socket://{socket}?virtual_host={database}"
-    return {**os.environ, BROKER_VARIABLE: broker_url, DATABASE_VARIABLE: way.database_url}
+def _environment(way: Way, *, lab: Lab, job: Job) -> dict[str, str]:
+    variables = {
+        **lab.variables,
+        **way.variables,
+        BROKER_VARIABLE: lab.broker_url(way),
+        STORE_VARIABLE: lab.store_url(way, job.name),
+        STEPS_VARIABLE: str(job.steps),
+    }
+    return {**variables, FAILS_VARIABLE: "1"} if job.fails else variables
 
 
-def cpu_seconds(process_id: int) -> float:
-    """Return the processor time of a process and of all its descendants; 0 where there is no /proc."""
-    ticks = sum(_ticks(member) for member in (process_id, *_descendants(process_id)))
-    return ticks / os.sysconf("SC_CLK_TCK")
+def _command(way: Way, *, lab: Lab) -> list[str]:
+    if not way.uses_celery:
+        return [sys.executable, "-m", way.module]
+    options = ["--loglevel", "CRITICAL", "--pool", "prefork", "--concurrency", str(lab.concurrency)]
+    return [sys.executable, "-m", "celery", "-A", way.module, "worker", *options, "--hostname", "worker@bench"]
 
 
-def _ticks(process_id: int) -> int:
-    try:
-        fields = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    # utime, stime, and the same of children that have ended (proc(5), fields 14 to 17).
-    return sum(map(int, fields[11:15]))
+def _file_name(way: Way) -> str:
+    return way.name.replace(" ", "_")
 
 
-def _descendants(process_id: int) -> Iterator[int]:
-    for listed in Path(f"/proc/{process_id}/task").glob("*/children"):
-        for child in map(int, listed.read_text().split()):
-            yield child
-            yield from _descendants(child)
+def _wait_until_up(way: Way, *, lab: Lab, group: ProcessGroup) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not _is_up(way, lab=lab, group=group):
+        if group.has_ended or time.monotonic() > deadline:
+            raise BenchmarkFailed(f"{way.name}: the worker does not start\n{group.log_tail()}")
 
 
-def _wait_until_up(way: Way, socket: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    broker_url = environment(way, socket, database=way.broker_database)[BROKER_VARIABLE]
-    with Celery(broker=broker_url, set_as_current=False) as asking:
-        deadline = time.monotonic() + START_SECONDS
-        while not asking.control.ping(timeout=0.5):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise BenchmarkFailed(f"{way.name}: the worker does not start\n{log.read_text()[-4000:]}")
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+def _is_up(way: Way, *, lab: Lab, group: ProcessGroup) -> bool:
+    if not way.uses_celery:
+        time.sleep(STORE_POLL_SECONDS)
+        return READY in group.log_tail()
+    with Celery(broker=lab.broker_url(way), set_as_current=False) as asking:
+        return bool(asking.control.ping(timeout=0.5))

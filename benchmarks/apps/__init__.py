@@ -1,29 +1,53 @@
-"""The Celery apps that are measured; each does the same trivial work in five steps.
+"""The applications that are measured; each does the same trivial work.
 
-Each module has an `app` for the worker, and `prepare()` and `enqueue(count)` for `benchmarks.feeder`. They learn where
-the servers are from the environment.
+A module here has, for `benchmarks.feeder`: `prepare()`; `start(number)`, which starts one pipeline and returns a
+function that tells whether that one has finished; and `count_finished()`, how many have. Celery's have an `app` for the
+worker, the others a `work()` that works until SIGTERM and prints `READY` when it can. All learn from the environment
+where the servers are and what to run.
 """
 
 import os
 from typing import Any, Final
 
 BROKER_VARIABLE: Final = "BACKOUT_BENCH_BROKER_URL"
-DATABASE_VARIABLE: Final = "BACKOUT_BENCH_DATABASE_URL"
+STORE_VARIABLE: Final = "BACKOUT_BENCH_STORE_URL"
+STEPS_VARIABLE: Final = "BACKOUT_BENCH_STEPS"
+FAILS_VARIABLE: Final = "BACKOUT_BENCH_FAILS"
+BURST_VARIABLE: Final = "BACKOUT_BENCH_BURST_SECONDS"
+"""Unset: as backout has it."""
+POLL_VARIABLE: Final = "BACKOUT_BENCH_POLL_SECONDS"
+"""Unset: as the library has it."""
+ABSURD_SCHEMA_VARIABLE: Final = "BACKOUT_BENCH_ABSURD_SQL"
+"""Names a file."""
 
-STEPS: Final = 5
+STEPS: Final = int(os.environ.get(STEPS_VARIABLE, "5"))
+"""How many steps a pipeline has."""
+FAILS: Final = FAILS_VARIABLE in os.environ
+"""Whether the last step fails for good, so that all before it must be undone."""
+READY: Final = "ready to work"
+
+
+class CardRefused(Exception):
+    """Why the last step fails, where it does."""
 
 
 def common_settings() -> dict[str, Any]:
-    """Return what is the same for all apps; everything else is as Celery has it."""
+    """Return what is the same for all Celery apps; everything else is as Celery has it."""
     # A worker whose benchmark was killed, and the broker with it, shall give up soon.
     return {"broker_url": os.environ[BROKER_VARIABLE], "broker_connection_max_retries": 5}
 
 
-def database_url() -> str:
-    """Return the URL of the database, for SQLAlchemy."""
-    return os.environ[DATABASE_VARIABLE]
+def store_url() -> str:
+    """Return the URL of where results are kept; for a SQL database it is SQLAlchemy's."""
+    return os.environ[STORE_VARIABLE]
 
 
 def do_work(order_id: str, number: int) -> dict[str, Any]:
     """Do what each step does: nothing worth mentioning, so that all that is measured is the engine."""
+    if FAILS and number == STEPS - 1:
+        raise CardRefused(order_id)
     return {"order_id": order_id, "step": number}
+
+
+def undo_work(order_id: str, number: int) -> None:
+    """Undo what a step did."""

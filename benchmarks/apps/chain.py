@@ -1,17 +1,26 @@
-"""The baseline: a Celery chain that keeps each result in the database, as people have it today."""
+"""A Celery chain that keeps each result in a database (the baseline) or in Redis, as people have it today."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from celery import Celery, chain
+from redis import Redis
+from sqlalchemy import create_engine, text
 
-from benchmarks.apps import STEPS, common_settings, database_url, do_work
+from benchmarks.apps import FAILS, STEPS, common_settings, do_work, store_url, undo_work
+
+URL: Final = store_url()
+HAS_REDIS: Final = URL.startswith("unix://")
+RESULTS: Final = "SELECT count(*) FROM celery_taskmeta WHERE status = 'SUCCESS'"
 
 app: Final = Celery("chain")
 app.conf.update(
     common_settings(),
-    result_backend=f"db+{database_url()}",
+    result_backend=URL.replace("unix://", "redis+socket://").replace("?db=", "?virtual_host=")
+    if HAS_REDIS
+    else f"db+{URL}",
     # The promises that backout makes as well: nothing is acknowledged before its result is kept.
     task_acks_late=True,
     task_reject_on_worker_lost=True,
@@ -25,15 +34,54 @@ def _define(number: int) -> Any:
     return app.task(work, name=f"chain.step_{number}")
 
 
+def _define_undo(number: int) -> Any:
+    def undo(order_id: str) -> None:
+        undo_work(order_id, number)
+
+    return app.task(undo, name=f"chain.undo_{number}")
+
+
 TASKS: Final = [_define(number) for number in range(STEPS)]
+UNDOS: Final = [_define_undo(number) for number in range(STEPS if FAILS else 0)]
+
+
+def roll_back(_request: Any, _error: Exception, _traceback: Any, order_id: str) -> None:
+    """Undo the steps that were done, last one first: what `link_error` calls in the worker when the chain fails."""
+    chain(*(undo.si(order_id) for undo in reversed(UNDOS[:-1]))).apply_async()
+
+
+ROLL_BACK: Final = app.task(roll_back, name="chain.roll_back")
 
 
 def prepare() -> None:
     """Create the backend's tables, which two processes must not do at the same time."""
-    app.backend.ResultSession().close()
+    if not HAS_REDIS:
+        app.backend.ResultSession().close()
 
 
-def enqueue(count: int) -> None:
-    """Send that many chains."""
-    for number in range(count):
-        chain(*(task.si(f"order-{number}") for task in TASKS)).apply_async()
+def start(number: int) -> Callable[[], bool]:
+    """Send one chain."""
+    order_id = f"order-{number}"
+    links = chain(*(task.si(order_id) for task in TASKS))
+    if FAILS:
+        return links.apply_async(link_error=ROLL_BACK.s(order_id)).ready  # type: ignore[no-any-return] # no types
+    return links.apply_async().ready  # type: ignore[no-any-return] # no types
+
+
+def count_finished() -> int:
+    """Return how many chains have all their results, of their undos as well."""
+    succeeded = 2 * (STEPS - 1) if FAILS else STEPS
+    return _count_results() // succeeded
+
+
+def _count_results() -> int:
+    if HAS_REDIS:
+        # The backend's own database of the server; a refused step leaves a result as well.
+        with Redis.from_url(URL) as client:
+            results = int(client.dbsize())
+        return results - results // (2 * STEPS - 1) if FAILS else results
+    with _ENGINE.connect() as connection:
+        return int(connection.execute(text(RESULTS)).scalar_one())
+
+
+_ENGINE: Final = create_engine("sqlite://" if HAS_REDIS else URL)

@@ -1,20 +1,28 @@
-"""The same five steps as a backout pipeline, with a ledger on PostgreSQL or SQLite."""
+"""The same steps as a backout pipeline, with a ledger on PostgreSQL or SQLite."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final
 
 from celery import Celery
 from pydantic import BaseModel
+from sqlalchemy import create_engine, text
 
 import backout
 from backout.ledger import schema
-from benchmarks.apps import STEPS, common_settings, database_url, do_work
+from benchmarks.apps import BURST_VARIABLE, FAILS, STEPS, CardRefused, common_settings, do_work, store_url, undo_work
+
+FINISHED: Final = "SELECT count(*) FROM backout_run WHERE state = :state"
 
 app: Final = Celery("pipeline")
 app.conf.update(common_settings())
-runtime: Final = backout.install(app, database_url=database_url())
+if BURST_VARIABLE in os.environ:
+    app.conf.backout_burst_seconds = float(os.environ[BURST_VARIABLE])
+runtime: Final = backout.install(app, database_url=store_url())
+_engine: Final = create_engine(store_url())
 
 
 class Order(BaseModel):
@@ -23,10 +31,14 @@ class Order(BaseModel):
 
 def _define(number: int) -> Any:
     def work(order: Order) -> dict[str, Any]:
-        return do_work(order.order_id, number)
+        try:
+            return do_work(order.order_id, number)
+        except CardRefused as error:
+            # Final, and nothing to undo for this one, as in the other ways.
+            raise backout.FailStep("card refused", no_effect=True) from error
 
     def undo(order: Order, output: dict[str, Any] | None) -> None:
-        do_work(order.order_id, number)
+        undo_work(order.order_id, number)
 
     work.__name__ = work.__qualname__ = f"step_{number}"
     undo.__name__ = undo.__qualname__ = f"undo_{number}"
@@ -36,7 +48,7 @@ def _define(number: int) -> Any:
     return step
 
 
-PIPELINE: Final = backout.Pipeline("five_steps", [_define(number) for number in range(STEPS)])
+PIPELINE: Final = backout.Pipeline("measured", [_define(number) for number in range(STEPS)])
 
 
 def prepare() -> None:
@@ -44,7 +56,14 @@ def prepare() -> None:
     schema.upgrade(runtime.unverified_ledger)
 
 
-def enqueue(count: int) -> None:
-    """Enqueue that many runs."""
-    for number in range(count):
-        PIPELINE.enqueue(Order(order_id=f"order-{number}"))
+def start(number: int) -> Callable[[], bool]:
+    """Enqueue one run."""
+    run = PIPELINE.enqueue(Order(order_id=f"order-{number}"))
+    return lambda: run.status().state.is_settled
+
+
+def count_finished() -> int:
+    """Return how many runs have ended as they should."""
+    with _engine.connect() as connection:
+        state = "rolled_back" if FAILS else "succeeded"
+        return int(connection.execute(text(FINISHED), {"state": state}).scalar_one())
