@@ -27,7 +27,7 @@ lint:  ## Run the checks without the tests
 format:  ## Rewrite the code in the house's format
 	@$(PYTHON) dev.py format
 
-bench:  ## Run the benchmarks
+bench:  ## Compare the speed with other ways to run the same steps (docs/reference/benchmarks.md)
 	@$(PYTHON) dev.py bench $(ARGS)
 
 crash-matrix:  ## Let every disaster strike at every fault point, on every broker and database (an hour)

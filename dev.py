@@ -34,6 +34,8 @@ STAMP = VENV / ".backout-set-up"
 PRIVATE_UV = ROOT / ".tools" / "uv"
 CONSTRAINTS = "constraints.txt"
 PACKAGE = ".[dev]"
+PEERS = ".[bench]"
+WITH_PEERS = "--with-peers"
 # Pinned in constraints.txt too, although no extra asks for it: the tool that installs is part of what was tested.
 SETUP_TOOLS = ["uv>=0.9,<1"]
 # In the order of the files: those with few tests take longest, and would otherwise all come last.
@@ -90,7 +92,7 @@ def parse_arguments(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
   check         everything CI runs: lint, then all tests
   lint          check without the tests: ruff format, ruff, mypy, import layers, Dockerfile and compose file
   format        rewrite the code in the house's format
-  bench [...]   the benchmarks, with the arguments given
+  bench [...]   the benchmarks, with the arguments given; --with-peers installs what is compared
   crash-matrix [...]  every disaster at every fault point, on every broker and database
   soak [...]    thousands of runs while everything is killed at random
   explore [...]  every state that modelled pipelines can reach, under the rules
@@ -269,7 +271,19 @@ def run_bench(passed_on: list[str]) -> int:
     """Run the benchmarks."""
     if not (ROOT / "benchmarks" / "__main__.py").exists():
         raise SetupError("there is no benchmarks/__main__.py in this checkout")
-    return become([str(VENV_PYTHON), "-m", "benchmarks", *passed_on])
+    if WITH_PEERS in passed_on:
+        install_peers()
+    words = [word for word in passed_on if word != WITH_PEERS]
+    return become([str(VENV_PYTHON), "-m", "benchmarks", *words])
+
+
+def install_peers() -> None:
+    """Add to `.venv` what backout is compared with; it stays there until the environment is made anew."""
+    uv = find_uv()
+    pip = [*uv, "pip", "install", "--python", str(VENV_PYTHON)] if uv else [str(VENV_PYTHON), "-m", "pip", "install"]
+    say("Installing the libraries that backout is compared with")
+    if run([*pip, "--quiet", "--constraint", CONSTRAINTS, "--editable", PEERS]) != 0:
+        raise SetupError("the libraries could not be installed; the messages above say why")
 
 
 def run_crash_matrix(passed_on: list[str]) -> int:

@@ -13,22 +13,29 @@ from typing import Final, NoReturn
 
 from backout.testing.servers import ServerUnavailable
 from benchmarks.lab import Lab, open_lab, read_versions
+from benchmarks.plot import CannotPlot, check_plot, plot
 from benchmarks.report import Report, as_json, describe, describe_result
 from benchmarks.results import Better, Result
-from benchmarks.rounds import say
+from benchmarks.rounds import Rounds, say
+from benchmarks.slow_flush import CannotSlowDown
 from benchmarks.ways import BACKOUT, BASELINE, WAYS, choose_ways
 from benchmarks.workers import BenchmarkFailed
-from benchmarks.workloads import Setting, Workload, w1_short, w2_rollback, w3_long
+from benchmarks.workloads import Setting, Workload, w1_short, w2_rollback, w3_long, w4_enqueue, w6_memory, w7_fairness
 
 WORKLOADS: Final[Mapping[str, Workload]] = {
     "W1": w1_short.run,
     "W2": w2_rollback.run,
     "W3": w3_long.run,
+    "W4": w4_enqueue.run,
+    "W6": w6_memory.run,
+    "W7": w7_fairness.run,
 }
 QUICK_WORKLOADS: Final = ("W1", "W2")
 QUICK_WAYS: Final = (BASELINE, BACKOUT)
 ROUNDS: Final = 6
 QUICK_ROUNDS: Final = 7
+QUICK_SECONDS: Final = 20.0
+"""For the rounds of one workload, on a machine that is slow or busy."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -41,9 +48,9 @@ def main(words: Sequence[str] | None = None) -> int:
     # Servers and workers are stopped by the ends of their blocks.
     signal.signal(signal.SIGTERM, _leave)
     try:
-        with open_lab(concurrency=arguments.concurrency) as lab:
+        with open_lab(concurrency=arguments.concurrency, slow_flush_ms=arguments.slow_flush) as lab:
             report = _run(arguments, lab)
-    except (BenchmarkFailed, ServerUnavailable) as error:
+    except (BenchmarkFailed, CannotSlowDown, ServerUnavailable) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -51,6 +58,8 @@ def main(words: Sequence[str] | None = None) -> int:
     print(describe(report))
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(as_json(report), indent=2) + "\n")
+    if arguments.plot is not None:
+        plot(report, arguments.plot)
     problems = _find_problems(report, is_quick=arguments.quick)
     for problem in problems:
         print(f"benchmarks: {problem}", file=sys.stderr)
@@ -60,7 +69,11 @@ def main(words: Sequence[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace, lab: Lab) -> Report:
     ways, not_measured = choose_ways(arguments.ways)
     setting = Setting(
-        lab=lab, ways=ways, rounds=arguments.rounds, pipelines=arguments.pipelines, is_quick=arguments.quick
+        lab=lab,
+        ways=ways,
+        rounds=Rounds(count=arguments.rounds, seconds=QUICK_SECONDS if arguments.quick else None),
+        pipelines=arguments.pipelines,
+        is_quick=arguments.quick,
     )
     results: list[Result] = []
     for name in arguments.only:
@@ -72,6 +85,7 @@ def _run(arguments: argparse.Namespace, lab: Lab) -> Report:
         not_measured=not_measured,
         concurrency=arguments.concurrency,
         versions=read_versions(lab),
+        slow_flush_ms=arguments.slow_flush,
     )
 
 
@@ -114,6 +128,10 @@ def _read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
         "--quick", action="store_true", help="W1 and W2 with the chain and backout; fails if it is slower"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to a file")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the ratios (needs matplotlib)")
+    parser.add_argument(
+        "--slow-flush", type=float, default=0.0, metavar="MS", help="make every flush of PostgreSQL so much slower"
+    )
     arguments = parser.parse_args(words)
     arguments.rounds = arguments.rounds or (QUICK_ROUNDS if arguments.quick else ROUNDS)
     arguments.only = arguments.only or (list(QUICK_WORKLOADS) if arguments.quick else list(WORKLOADS))
@@ -123,7 +141,9 @@ def _read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"no such workload: {', '.join(sorted(unknown))}; there are {', '.join(WORKLOADS)}")
     try:
         choose_ways(arguments.ways)
-    except ValueError as error:
+        if arguments.plot is not None:
+            check_plot(arguments.plot)
+    except (ValueError, CannotPlot) as error:
         parser.error(str(error))
     return arguments
 

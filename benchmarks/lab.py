@@ -17,6 +17,7 @@ from sqlalchemy import create_engine, text
 
 from backout.testing.servers import Broker, ServerSource, start_broker
 from backout.testing.servers.postgres import Postgres, start_postgres
+from benchmarks.slow_flush import slow_flushes
 from benchmarks.ways import WAYS, Store, Way
 
 OWN_SOURCES: Final = (ServerSource.MACHINE, ServerSource.WHEEL)
@@ -83,12 +84,18 @@ def _index(way: Way) -> int:
 
 
 @contextmanager
-def open_lab(*, concurrency: int) -> Iterator[Lab]:
-    """Start the servers and stop them at the end of the block."""
+def open_lab(*, concurrency: int, slow_flush_ms: float = 0.0) -> Iterator[Lab]:
+    """Start the servers and stop them at the end of the block.
+
+    Raises:
+        CannotSlowDown: flushes of PostgreSQL should be slower, and cannot be made so here.
+        ServerUnavailable: a server is missing, or does not start.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="backout-bench-") as folder,
         start_broker(sources=OWN_SOURCES) as broker,
-        start_postgres(sources=OWN_SOURCES, durable=True) as postgres,
+        slow_flushes(slow_flush_ms) as environment,
+        start_postgres(sources=OWN_SOURCES, durable=True, environment=environment) as postgres,
     ):
         yield Lab(
             broker=broker,

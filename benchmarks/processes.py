@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -91,6 +92,26 @@ def descendants(process_id: int) -> Iterator[int]:
         for child in map(int, _read(listed).split()):
             yield child
             yield from descendants(child)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """Of one process; 0 where there is no /proc. A megabyte is 2**20 bytes."""
+
+    pss_mb: float
+    rss_mb: float
+    is_sweeper: bool
+
+
+def memory_of(process_id: int) -> Memory:
+    """Return what a process takes."""
+    rows = [line.split() for line in _read(Path(f"/proc/{process_id}/smaps_rollup")).splitlines()]
+    kilobytes = {row[0]: int(row[1]) for row in rows if len(row) == 3 and row[1].isdigit()}
+    return Memory(
+        pss_mb=kilobytes.get("Pss:", 0) / 1024,
+        rss_mb=kilobytes.get("Rss:", 0) / 1024,
+        is_sweeper="sweep" in _read(Path(f"/proc/{process_id}/cmdline")),
+    )
 
 
 def _ticks(process_id: int) -> int:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from textwrap import fill
 from typing import Any, Final
 
 from benchmarks.results import Measure, Result
@@ -13,6 +14,8 @@ from benchmarks.ways import BASELINE
 
 NO_FIGURE: Final = "-"
 GAP: Final = "   "
+WIDTH: Final = 120
+"""Of text; a table may be wider."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +40,11 @@ def describe(report: Report) -> str:
     lines: list[str] = []
     for result in report.results:
         lines += [*describe_result(result), ""]
-    lines += [f"Not measured here: {name}: {reason}." for name, reason in report.not_measured.items()]
+    return "\n".join([*lines, *(fill(sentence, WIDTH) for sentence in _sentences(report))])
+
+
+def _sentences(report: Report) -> list[str]:
+    lines = [f"Not measured here: {name}: {reason}." for name, reason in report.not_measured.items()]
     lines += [
         f"Ratios are to the {BASELINE} (late acknowledgement, database result backend) in the same round, above 1 is "
         "better; all figures are medians of the rounds, (min..max) in brackets. Only ratios inside a round mean much.",
@@ -47,7 +54,7 @@ def describe(report: Report) -> str:
     ]
     if report.slow_flush_ms:
         lines.append(f"EVERY FLUSH OF POSTGRESQL WAS MADE {report.slow_flush_ms:g} MS SLOWER, as on a network disk.")
-    return "\n".join(lines)
+    return lines
 
 
 def describe_result(result: Result) -> list[str]:
@@ -63,7 +70,7 @@ def describe_result(result: Result) -> list[str]:
         )
         lines.append(GAP.join([first, *others]).rstrip())
     lines += [f"{name}: left out: {reason}" for name, reason in result.left_out.items()]
-    return [*lines, *result.notes]
+    return [*lines, *(fill(note, WIDTH) for note in result.notes)]
 
 
 def as_json(report: Report) -> dict[str, Any]:

@@ -4,17 +4,35 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Final, Generic, TypeVar
 
 from benchmarks.lab import Lab
 from benchmarks.results import Figures
 from benchmarks.ways import Way
 from benchmarks.workers import BenchmarkFailed, Job, Worker, start_worker
 
-Take = Callable[[Worker], Figures]
-"""One turn of one worker."""
+T = TypeVar("T")
+
+FEWEST_ROUNDS: Final = 3
+"""Even when there is no time left: a median of less says nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rounds:
+    """How often everybody has a turn.
+
+    Attributes:
+        count: at most.
+        seconds: no round begins later than so long after the first one began, but for the first `FEWEST_ROUNDS`;
+            `None`: however long it takes.
+    """
+
+    count: int
+    seconds: float | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -29,57 +47,77 @@ class Turns:
     rounds: list[dict[str, Figures]] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
 
+    def note_failure(self, way: Way, error: BenchmarkFailed) -> None:
+        """Leave the way out from now on."""
+        say(f"FAILED: {error}")
+        self.failures[way.name] = "it failed: " + str(error).partition("\n")[0].removeprefix(f"{way.name}: ")
 
-def take_turns(ways: Sequence[Way], take: Take, *, lab: Lab, job: Job, rounds: int, warm_up: int, what: str) -> Turns:
-    """Start a worker for each way, let it run `warm_up` pipelines, and let it take its turns.
 
-    Args:
-        ways: in the order of the first round.
-        take: what a turn does; its figures are kept.
-        lab: the servers.
-        job: what the workers must know.
-        rounds: how many turns each way has.
-        warm_up: how many pipelines each runs before.
-        what: for the lines of progress.
+@dataclass(frozen=True, kw_only=True)
+class Contest(Generic[T]):
+    """What the ways do in their turns.
+
+    Attributes:
+        name: for the lines of progress.
+        start: makes a way ready for its turns, until the end of the block.
+        take: one turn of what was made ready; its figures are kept.
     """
-    turns = Turns()
-    with ExitStack() as stack:
-        workers = []
-        for way in ways:
-            say(f"{what}: starting {way.name}")
-            try:
-                worker = stack.enter_context(start_worker(way, lab=lab, job=job))
-                worker.warm_up(warm_up)
-            except BenchmarkFailed as error:
-                _note_failure(turns, way, error)
-            else:
-                workers.append(worker)
-        for number in range(rounds):
-            turns.rounds.append({})
-            for worker in workers if number % 2 == 0 else reversed(workers):
-                _take_turn(turns, worker, take, what=f"{what}: round {number + 1} of {rounds}")
-    measured = [way.name for way in ways if way.name not in turns.failures]
-    turns.rounds = [{name: figures[name] for name in measured} for figures in turns.rounds]
-    return turns
+
+    name: str
+    start: Callable[[Way], AbstractContextManager[T]]
+    take: Callable[[T], Figures]
+
+    def run(self, ways: Sequence[Way], rounds: Rounds) -> Turns:
+        """Let the ways take their turns; those that fail are left out from then on."""
+        turns = Turns()
+        with ExitStack() as stack:
+            players: list[tuple[Way, T]] = []
+            for way in ways:
+                say(f"{self.name}: starting {way.name}")
+                try:
+                    players.append((way, stack.enter_context(self.start(way))))
+                except BenchmarkFailed as error:
+                    turns.note_failure(way, error)
+            for number in _numbers(rounds):
+                turns.rounds.append({})
+                for player in players if number % 2 == 0 else reversed(players):
+                    self._take_turn(turns, *player)
+        measured = [way.name for way in ways if way.name not in turns.failures]
+        turns.rounds = [{name: figures[name] for name in measured} for figures in turns.rounds]
+        return turns
+
+    def _take_turn(self, turns: Turns, way: Way, player: T) -> None:
+        if way.name in turns.failures:
+            return
+        try:
+            figures = turns.rounds[-1][way.name] = self.take(player)
+        except BenchmarkFailed as error:
+            turns.note_failure(way, error)
+        else:
+            listed = ", ".join(f"{key} {value:,.1f}" for key, value in figures.items())
+            say(f"{self.name}: round {len(turns.rounds)}: {way.name}: {listed}")
+
+
+def ready_worker(lab: Lab, job: Job, *, warm_up: int) -> Callable[[Way], AbstractContextManager[Worker]]:
+    """Return what starts a worker and lets it run some pipelines before its first turn."""
+    return partial(_start_warm, lab=lab, job=job, warm_up=warm_up)
+
+
+@contextmanager
+def _start_warm(way: Way, *, lab: Lab, job: Job, warm_up: int) -> Iterator[Worker]:
+    with start_worker(way, lab=lab, job=job) as worker:
+        worker.warm_up(warm_up)
+        yield worker
+
+
+def _numbers(rounds: Rounds) -> Iterator[int]:
+    started = time.monotonic()
+    for number in range(rounds.count):
+        if number >= FEWEST_ROUNDS and rounds.seconds is not None and time.monotonic() - started > rounds.seconds:
+            return
+        yield number
 
 
 def say(what: str) -> None:
     """Print one line of progress."""
     print(f"{time.strftime('%H:%M:%S')}  {what}", file=sys.stderr, flush=True)
-
-
-def _take_turn(turns: Turns, worker: Worker, take: Take, *, what: str) -> None:
-    if worker.way.name in turns.failures:
-        return
-    try:
-        figures = take(worker)
-    except BenchmarkFailed as error:
-        _note_failure(turns, worker.way, error)
-        return
-    turns.rounds[-1][worker.way.name] = figures
-    say(f"{what}: {worker.way.name}: " + ", ".join(f"{key} {value:,.1f}" for key, value in figures.items()))
-
-
-def _note_failure(turns: Turns, way: Way, error: BenchmarkFailed) -> None:
-    say(f"FAILED: {error}")
-    turns.failures[way.name] = "it failed: " + str(error).partition("\n")[0].removeprefix(f"{way.name}: ")

@@ -16,7 +16,7 @@ from typing import Any, Final
 from celery import Celery
 from redis import Redis
 
-from benchmarks.apps import BROKER_VARIABLE, FAILS_VARIABLE, READY, STEPS_VARIABLE, STORE_VARIABLE
+from benchmarks.apps import BROKER_VARIABLE, FAILS_VARIABLE, LONG_STEPS_VARIABLE, READY, STEPS_VARIABLE, STORE_VARIABLE
 from benchmarks.lab import Lab
 from benchmarks.processes import ROOT, ProcessGroup, cpu_seconds
 from benchmarks.ways import Way
@@ -50,15 +50,25 @@ class Cost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """The pipelines of one workload."""
+    """What the processes of one workload must know.
+
+    Attributes:
+        steps: of each pipeline.
+        fails: the last step fails for good.
+        long_steps: of the long pipeline that there is besides; 0: there is none.
+        name_of_workload: where two workloads have the same pipelines, so that each has stores of its own.
+    """
 
     steps: int = 5
     fails: bool = False
+    long_steps: int = 0
+    name_of_workload: str = ""
 
     @property
     def name(self) -> str:
         """Return a name for databases and files."""
-        return f"steps_{self.steps}{'_failing' if self.fails else ''}"
+        parts = [self.name_of_workload, f"steps_{self.steps}", "failing" if self.fails else ""]
+        return "_".join(part for part in parts if part)
 
 
 class Feeder:
@@ -109,9 +119,20 @@ class Feeder:
 class Worker:
     """A worker of one way for one job, paused while it is not its turn, and whoever feeds it."""
 
-    def __init__(self, way: Way, *, lab: Lab, groups: list[ProcessGroup], feeder: Feeder, client: Redis) -> None:
+    def __init__(
+        self,
+        way: Way,
+        *,
+        lab: Lab,
+        groups: list[ProcessGroup],
+        variables: Mapping[str, str],
+        feeder: Feeder,
+        client: Redis,
+    ) -> None:
         self.way = way
         self.groups = groups
+        self.variables = variables
+        """The environment of its processes."""
         self._lab = lab
         self._feeder = feeder
         self._client = client
@@ -147,6 +168,17 @@ class Worker:
         seconds: list[float] = self._feeder.ask("measure_latency", pipelines)
         self.pause()
         return seconds
+
+    def measure_mixed(self, pipelines: int) -> tuple[list[float], float]:
+        """Run one long pipeline and others right after it; return when each of the others ended, and the long one.
+
+        Seconds from the end of the pause.
+        """
+        self._feeder.ask("enqueue_mixed", pipelines)
+        self.go_on()
+        answer = self._feeder.ask("time_mixed")
+        self.pause()
+        return answer["short"], answer["long"]
 
     def pause(self) -> None:
         for group in self.groups:
@@ -208,7 +240,7 @@ def start_worker(way: Way, *, lab: Lab, job: Job) -> Iterator[Worker]:
         stack.callback(client.close)
         for group in groups:
             _wait_until_up(way, lab=lab, group=group)
-        yield Worker(way, lab=lab, groups=groups, feeder=feeder, client=client)
+        yield Worker(way, lab=lab, groups=groups, variables=variables, feeder=feeder, client=client)
 
 
 def start_feeder(way: Way, *, lab: Lab, job: Job, stack: ExitStack) -> Feeder:
@@ -228,6 +260,7 @@ def _environment(way: Way, *, lab: Lab, job: Job) -> dict[str, str]:
         BROKER_VARIABLE: lab.broker_url(way),
         STORE_VARIABLE: lab.store_url(way, job.name),
         STEPS_VARIABLE: str(job.steps),
+        LONG_STEPS_VARIABLE: str(job.long_steps),
     }
     return {**variables, FAILS_VARIABLE: "1"} if job.fails else variables
 

@@ -3,7 +3,8 @@
 A module here has, for `benchmarks.feeder`: `prepare()`; `start(number)`, which starts one pipeline and returns a
 function that tells whether that one has finished; and `count_finished()`, how many have. Celery's have an `app` for the
 worker, the others a `work()` that works until SIGTERM and prints `READY` when it can. All learn from the environment
-where the servers are and what to run.
+where the servers are and what to run. Some have `start_long()`, which starts one pipeline of `LONG_STEPS` steps, and
+`start_many(count)`, which starts a batch.
 """
 
 import os
@@ -12,6 +13,7 @@ from typing import Any, Final
 BROKER_VARIABLE: Final = "BACKOUT_BENCH_BROKER_URL"
 STORE_VARIABLE: Final = "BACKOUT_BENCH_STORE_URL"
 STEPS_VARIABLE: Final = "BACKOUT_BENCH_STEPS"
+LONG_STEPS_VARIABLE: Final = "BACKOUT_BENCH_LONG_STEPS"
 FAILS_VARIABLE: Final = "BACKOUT_BENCH_FAILS"
 BURST_VARIABLE: Final = "BACKOUT_BENCH_BURST_SECONDS"
 """Unset: as backout has it."""
@@ -24,6 +26,8 @@ STEPS: Final = int(os.environ.get(STEPS_VARIABLE, "5"))
 """How many steps a pipeline has."""
 FAILS: Final = FAILS_VARIABLE in os.environ
 """Whether the last step fails for good, so that all before it must be undone."""
+LONG_STEPS: Final = int(os.environ.get(LONG_STEPS_VARIABLE, "0"))
+"""How many steps the long pipeline has, where there is one."""
 READY: Final = "ready to work"
 
 

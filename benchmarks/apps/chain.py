@@ -9,7 +9,7 @@ from celery import Celery, chain
 from redis import Redis
 from sqlalchemy import create_engine, text
 
-from benchmarks.apps import FAILS, STEPS, common_settings, do_work, store_url, undo_work
+from benchmarks.apps import FAILS, LONG_STEPS, STEPS, common_settings, do_work, store_url, undo_work
 
 URL: Final = store_url()
 HAS_REDIS: Final = URL.startswith("unix://")
@@ -41,7 +41,7 @@ def _define_undo(number: int) -> Any:
     return app.task(undo, name=f"chain.undo_{number}")
 
 
-TASKS: Final = [_define(number) for number in range(STEPS)]
+TASKS: Final = [_define(number) for number in range(max(STEPS, LONG_STEPS))]
 UNDOS: Final = [_define_undo(number) for number in range(STEPS if FAILS else 0)]
 
 
@@ -62,10 +62,15 @@ def prepare() -> None:
 def start(number: int) -> Callable[[], bool]:
     """Send one chain."""
     order_id = f"order-{number}"
-    links = chain(*(task.si(order_id) for task in TASKS))
+    links = chain(*(task.si(order_id) for task in TASKS[:STEPS]))
     if FAILS:
         return links.apply_async(link_error=ROLL_BACK.s(order_id)).ready  # type: ignore[no-any-return] # no types
     return links.apply_async().ready  # type: ignore[no-any-return] # no types
+
+
+def start_long() -> Callable[[], bool]:
+    """Send the long chain."""
+    return chain(*(task.si("order-long") for task in TASKS)).apply_async().ready  # type: ignore[no-any-return] # no types
 
 
 def count_finished() -> int:

@@ -13,9 +13,19 @@ from sqlalchemy import create_engine, text
 
 import backout
 from backout.ledger import schema
-from benchmarks.apps import BURST_VARIABLE, FAILS, STEPS, CardRefused, common_settings, do_work, store_url, undo_work
+from benchmarks.apps import (
+    BURST_VARIABLE,
+    FAILS,
+    LONG_STEPS,
+    STEPS,
+    CardRefused,
+    common_settings,
+    do_work,
+    store_url,
+    undo_work,
+)
 
-FINISHED: Final = "SELECT count(*) FROM backout_run WHERE state = :state"
+FINISHED: Final = "SELECT count(*) FROM backout_run WHERE state = :state AND pipeline = 'measured'"
 
 app: Final = Celery("pipeline")
 app.conf.update(common_settings())
@@ -48,7 +58,9 @@ def _define(number: int) -> Any:
     return step
 
 
-PIPELINE: Final = backout.Pipeline("measured", [_define(number) for number in range(STEPS)])
+_STEPS: Final = [_define(number) for number in range(max(STEPS, LONG_STEPS))]
+PIPELINE: Final = backout.Pipeline("measured", _STEPS[:STEPS])
+LONG_PIPELINE: Final = backout.Pipeline("long", _STEPS[:LONG_STEPS]) if LONG_STEPS else None
 
 
 def prepare() -> None:
@@ -58,7 +70,25 @@ def prepare() -> None:
 
 def start(number: int) -> Callable[[], bool]:
     """Enqueue one run."""
-    run = PIPELINE.enqueue(Order(order_id=f"order-{number}"))
+    return _watch(PIPELINE.enqueue(Order(order_id=f"order-{number}")))
+
+
+def start_long() -> Callable[[], bool]:
+    """Enqueue a run of the long pipeline."""
+    assert LONG_PIPELINE is not None
+    return _watch(LONG_PIPELINE.enqueue(Order(order_id="order-long")))
+
+
+def _enqueue_batch(count: int) -> None:
+    enqueue_many: Any = getattr(PIPELINE, "enqueue_many")  # noqa: B009 - older releases have none
+    enqueue_many(Order(order_id=f"order-{number}") for number in range(count))
+
+
+start_many: Final = _enqueue_batch if hasattr(PIPELINE, "enqueue_many") else None
+"""Enqueue so many runs in one call; `None` where this backout cannot."""
+
+
+def _watch(run: backout.RunHandle) -> Callable[[], bool]:
     return lambda: run.status().state.is_settled
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks.lab import Lab
 from benchmarks.results import Result
+from benchmarks.rounds import Rounds
 from benchmarks.ways import Way
 
 
@@ -23,7 +24,7 @@ class Setting:
 
     lab: Lab
     ways: Sequence[Way]
-    rounds: int
+    rounds: Rounds
     pipelines: int | None
     is_quick: bool
 
@@ -31,6 +32,10 @@ class Setting:
         """Return the ways that can do a workload, and for each of the others the reason why it cannot."""
         chosen = tuple(way for way in self.ways if accepts(way))
         return chosen, {way.name: reason for way in self.ways if way not in chosen}
+
+    def at_most(self, rounds: int) -> Rounds:
+        """Return the rounds of a workload whose turns take long."""
+        return Rounds(count=min(self.rounds.count, rounds), seconds=self.rounds.seconds)
 
 
 Workload = Callable[[Setting], Sequence[Result]]

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from benchmarks.results import Better, Figures, Measure, Result, percentile
-from benchmarks.rounds import take_turns
+from benchmarks.rounds import Contest, ready_worker
 from benchmarks.workers import Job, Worker
 from benchmarks.workloads import Setting
 
@@ -36,15 +36,12 @@ def run(setting: Setting) -> Sequence[Result]:
     """Measure the throughput of many and the latency of one."""
     pipelines = setting.pipelines or (QUICK_PIPELINES if setting.is_quick else PIPELINES)
     alone = QUICK_ALONE if setting.is_quick else ALONE
-    turns = take_turns(
-        setting.ways,
-        partial(_take, pipelines=pipelines, alone=alone),
-        lab=setting.lab,
-        job=Job(steps=STEPS),
-        rounds=setting.rounds,
-        warm_up=WARM_UP,
-        what="W1",
+    contest = Contest(
+        name="W1",
+        start=ready_worker(setting.lab, Job(steps=STEPS), warm_up=WARM_UP),
+        take=partial(_take, pipelines=pipelines, alone=alone),
     )
+    turns = contest.run(setting.ways, setting.rounds)
     return [
         Result(
             key="W1",

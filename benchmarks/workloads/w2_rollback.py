@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from benchmarks.results import Better, Figures, Measure, Result
-from benchmarks.rounds import take_turns
+from benchmarks.rounds import Contest, ready_worker
 from benchmarks.workers import Job, Worker
 from benchmarks.workloads import Setting
 
@@ -31,15 +31,12 @@ def run(setting: Setting) -> Sequence[Result]:
     """Measure the throughput of pipelines that are rolled back."""
     ways, left_out = setting.only(lambda way: way.is_ordered, reason="tasks alone know of no pipeline to undo")
     pipelines = setting.pipelines or (QUICK_PIPELINES if setting.is_quick else PIPELINES)
-    turns = take_turns(
-        ways,
-        partial(_take, pipelines=pipelines),
-        lab=setting.lab,
-        job=Job(steps=STEPS, fails=True),
-        rounds=setting.rounds,
-        warm_up=WARM_UP,
-        what="W2",
+    contest = Contest(
+        name="W2",
+        start=ready_worker(setting.lab, Job(steps=STEPS, fails=True), warm_up=WARM_UP),
+        take=partial(_take, pipelines=pipelines),
     )
+    turns = contest.run(ways, setting.rounds)
     return [
         Result(
             key="W2",

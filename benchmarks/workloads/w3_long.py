@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from benchmarks.results import Better, Figures, Measure, Result
-from benchmarks.rounds import take_turns
+from benchmarks.rounds import Contest, ready_worker
 from benchmarks.workers import Job, Worker
 from benchmarks.workloads import Setting
 
@@ -32,15 +32,12 @@ def run(setting: Setting) -> Sequence[Result]:
 
 def _run_length(setting: Setting, steps: int) -> Result:
     ways, left_out = setting.only(lambda way: way.is_ordered, reason="tasks alone have no order, so no long pipeline")
-    turns = take_turns(
-        ways,
-        partial(_take, steps=steps),
-        lab=setting.lab,
-        job=Job(steps=steps),
-        rounds=min(setting.rounds, MOST_ROUNDS),
-        warm_up=0,
-        what=f"W3, {steps} steps",
+    contest = Contest(
+        name=f"W3, {steps} steps",
+        start=ready_worker(setting.lab, Job(steps=steps), warm_up=0),
+        take=partial(_take, steps=steps),
     )
+    turns = contest.run(ways, setting.at_most(MOST_ROUNDS))
     return Result(
         key=f"W3-{steps}",
         title=f"one pipeline of {steps:,} steps",

@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONSTRAINTS = (ROOT / "constraints.txt").read_text().splitlines()
-EXTRAS = {"demo", "postgres", "mysql", "flower", "django", "flask", "dev"}
+EXTRAS = {"demo", "postgres", "mysql", "flower", "django", "flask", "bench", "dev"}
 SET_UP_FILES = ["pyproject.toml", "constraints.txt", "Makefile", "dev.py", ".ci/run"]
 
 

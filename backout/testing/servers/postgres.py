@@ -11,7 +11,7 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -109,12 +109,18 @@ class Postgres:
 
 
 @contextmanager
-def start_postgres(*, sources: Sequence[ServerSource] = TEST_SOURCES, durable: bool = False) -> Iterator[Postgres]:
+def start_postgres(
+    *,
+    sources: Sequence[ServerSource] = TEST_SOURCES,
+    durable: bool = False,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Postgres]:
     """Start PostgreSQL from the first source that has it, and stop it at the end of the block.
 
     Unless `durable`, it does not wait for the disk: what was committed survives a crash of the server, not of the
-    machine. Measurements need `durable=True`, the settings that PostgreSQL has by default. Raises `ServerUnavailable`
-    if no source has a server, or the one found does not start.
+    machine. Measurements need `durable=True`, the settings that PostgreSQL has by default. `environment` is added to
+    the server's, not to a server's that is not ours. Raises `ServerUnavailable` if no source has a server, or the one
+    found does not start.
     """
     external_url = os.environ.get(URL_VARIABLE)
     if sources and sources[0] is ServerSource.ENVIRONMENT and external_url:
@@ -123,7 +129,12 @@ def start_postgres(*, sources: Sequence[ServerSource] = TEST_SOURCES, durable: b
     account = unprivileged_account()
     program = find_program(sources, account=account)
     with GuardedServer(name="postgres", final_signal=signal.SIGQUIT, account=account) as guarded:
-        server = _PostgresServer(guarded=guarded, program=make_reachable(program, guarded=guarded), durable=durable)
+        server = _PostgresServer(
+            guarded=guarded,
+            program=make_reachable(program, guarded=guarded),
+            durable=durable,
+            environment=environment or {},
+        )
         server.prepare()
         server.start()
         try:
@@ -222,8 +233,11 @@ def give_away(folder: Path, *, account: Account | None) -> None:
 class _PostgresServer:
     """Makes a cluster of databases and starts the program on it, again after a stop, always on the same socket."""
 
-    def __init__(self, *, guarded: GuardedServer, program: Program, durable: bool) -> None:
+    def __init__(
+        self, *, guarded: GuardedServer, program: Program, durable: bool, environment: Mapping[str, str]
+    ) -> None:
         self.guarded = guarded
+        self.environment = environment
         self.program = program
         self.data_folder = guarded.folder / "data"
         self.url = f"postgresql+psycopg://{USER_NAME}@/{MAINTENANCE_DATABASE}?host={guarded.folder}"
@@ -242,7 +256,12 @@ class _PostgresServer:
 
     def start(self) -> None:
         command = [str(self.program.path), "-D", str(self.data_folder), *self.options]
-        self.guarded.start(command, is_ready=self.answers, timeout_seconds=START_TIMEOUT_SECONDS)
+        self.guarded.start(
+            command,
+            is_ready=self.answers,
+            timeout_seconds=START_TIMEOUT_SECONDS,
+            environment=self.environment,
+        )
 
     def tidy_up(self) -> None:
         # A killed server leaves 56 bytes of System V shared memory, of which a system has a limited number of pieces;
