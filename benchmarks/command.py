@@ -20,13 +20,24 @@ from benchmarks.rounds import Rounds, say
 from benchmarks.slow_flush import CannotSlowDown
 from benchmarks.ways import BACKOUT, BASELINE, WAYS, choose_ways
 from benchmarks.workers import BenchmarkFailed
-from benchmarks.workloads import Setting, Workload, w1_short, w2_rollback, w3_long, w4_enqueue, w6_memory, w7_fairness
+from benchmarks.workloads import (
+    Setting,
+    Workload,
+    w1_short,
+    w2_rollback,
+    w3_long,
+    w4_enqueue,
+    w5_growth,
+    w6_memory,
+    w7_fairness,
+)
 
 WORKLOADS: Final[Mapping[str, Workload]] = {
     "W1": w1_short.run,
     "W2": w2_rollback.run,
     "W3": w3_long.run,
     "W4": w4_enqueue.run,
+    "W5": w5_growth.run,
     "W6": w6_memory.run,
     "W7": w7_fairness.run,
 }

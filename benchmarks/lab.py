@@ -18,7 +18,7 @@ from sqlalchemy import create_engine, text
 from backout.testing.servers import Broker, ServerSource, start_broker
 from backout.testing.servers.postgres import Postgres, start_postgres
 from benchmarks.slow_flush import slow_flushes
-from benchmarks.ways import WAYS, Store, Way
+from benchmarks.ways import Store, Way
 
 OWN_SOURCES: Final = (ServerSource.MACHINE, ServerSource.WHEEL)
 PACKAGES: Final = ("backout", "celery", "kombu", "sqlalchemy", "psycopg", "redis", "pydantic", "dbos", "absurd-sdk")
@@ -42,14 +42,15 @@ class Lab:
     concurrency: int
     variables: Mapping[str, str] = field(repr=False)
     _databases: set[str] = field(default_factory=set)
+    _numbers: dict[str, int] = field(default_factory=dict)
 
     def broker_url(self, way: Way) -> str:
         """Return Celery's URL of the way's own database on the broker."""
-        return f"redis+socket://{self._socket}?virtual_host={_index(way)}"
+        return f"redis+socket://{self._socket}?virtual_host={self._number(way)}"
 
     def redis_url(self, way: Way) -> str:
         """Return redis-py's URL of the same."""
-        return f"unix://{self._socket}?db={_index(way)}"
+        return f"unix://{self._socket}?db={self._number(way)}"
 
     def store_url(self, way: Way, job: str) -> str:
         """Return the URL of where the way keeps the results of a job; a database is made at the first call."""
@@ -59,7 +60,7 @@ class Lab:
             case Store.SQLITE:
                 return f"sqlite:///{self.folder / f'{job}.sqlite3'}"
             case Store.POSTGRES:
-                name = f"{job}_{_index(way)}"
+                name = f"{job}_{self._number(way)}"
                 if name in self._databases:
                     return self.postgres.database_url(name)
                 self._databases.add(name)
@@ -74,13 +75,13 @@ class Lab:
             with Redis.from_url(url) as client:
                 client.flushdb()
 
+    def _number(self, way: Way) -> int:
+        """Return the way's database on the broker, of which there are 16."""
+        return self._numbers.setdefault(way.name, len(self._numbers))
+
     @property
     def _socket(self) -> str:
         return self.broker.client_url.removeprefix("unix://").partition("?")[0]
-
-
-def _index(way: Way) -> int:
-    return [known.name for known in WAYS].index(way.name)
 
 
 @contextmanager

@@ -180,6 +180,10 @@ class Worker:
         self.pause()
         return answer["short"], answer["long"]
 
+    def ask(self, word: str, *numbers: int) -> Any:
+        """Ask the feeder for what only this application can do."""
+        return self._feeder.ask(word, *numbers)
+
     def pause(self) -> None:
         for group in self.groups:
             group.pause()
