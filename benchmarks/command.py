@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Final, NoReturn
+from typing import Final
 
 from backout.testing.servers import ServerUnavailable
 from benchmarks.lab import Lab, open_lab, read_versions
 from benchmarks.plot import CannotPlot, check_plot, plot
+from benchmarks.processes import leave_in_order
 from benchmarks.report import Report, as_json, describe, describe_result
 from benchmarks.results import Better, Result
 from benchmarks.rounds import Rounds, say
@@ -56,8 +56,7 @@ def main(words: Sequence[str] | None = None) -> int:
     baseline. 2: the command line asks for what there is not. 130: interrupted.
     """
     arguments = _read_arguments(words)
-    # Servers and workers are stopped by the ends of their blocks.
-    signal.signal(signal.SIGTERM, _leave)
+    leave_in_order()
     try:
         with open_lab(concurrency=arguments.concurrency, slow_flush_ms=arguments.slow_flush) as lab:
             report = _run(arguments, lab)
@@ -120,10 +119,6 @@ def _find_slowness(result: Result) -> list[str]:
                 "chain's, and must not be below 1.00"
             )
     return problems
-
-
-def _leave(_number: int, _frame: object) -> NoReturn:
-    raise SystemExit(143)
 
 
 def _read_arguments(words: Sequence[str] | None) -> argparse.Namespace:

@@ -7,7 +7,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,15 @@ from typing import Any, Final
 from celery import Celery
 from redis import Redis
 
-from benchmarks.apps import BROKER_VARIABLE, FAILS_VARIABLE, LONG_STEPS_VARIABLE, READY, STEPS_VARIABLE, STORE_VARIABLE
+from benchmarks.apps import (
+    BROKER_VARIABLE,
+    FAILS_VARIABLE,
+    LONG_STEPS_VARIABLE,
+    NO_SWEEPER_VARIABLE,
+    READY,
+    STEPS_VARIABLE,
+    STORE_VARIABLE,
+)
 from benchmarks.lab import Lab
 from benchmarks.processes import ROOT, ProcessGroup, cpu_seconds
 from benchmarks.ways import Way
@@ -69,6 +77,25 @@ class Job:
         """Return a name for databases and files."""
         parts = [self.name_of_workload, f"steps_{self.steps}", "failing" if self.fails else ""]
         return "_".join(part for part in parts if part)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How a worker is run, where it is not as everybody runs it.
+
+    Attributes:
+        pool: Celery's.
+        prefix: what is put before the worker's command.
+        start_seconds: how long it may take to start.
+    """
+
+    pool: str = "prefork"
+    prefix: Sequence[str] = ()
+    start_seconds: float = START_SECONDS
+    has_sweeper: bool = True
+
+
+USUAL: Final = Manner()
 
 
 class Feeder:
@@ -139,7 +166,7 @@ class Worker:
 
     def warm_up(self, pipelines: int) -> None:
         """Run some pipelines, then pause."""
-        self._feed(pipelines)
+        self.run_pipelines(pipelines)
         self.pause()
 
     def measure(self, pipelines: int) -> Cost:
@@ -192,7 +219,8 @@ class Worker:
         for group in self.groups:
             group.go_on()
 
-    def _feed(self, pipelines: int) -> None:
+    def run_pipelines(self, pipelines: int) -> None:
+        """Run some pipelines without a pause before or after."""
         expected = self._feeder.ask("count_finished") + pipelines
         self._feeder.ask("enqueue", pipelines)
         self._wait_for(expected)
@@ -229,21 +257,23 @@ class Worker:
 
 
 @contextmanager
-def start_worker(way: Way, *, lab: Lab, job: Job) -> Iterator[Worker]:
+def start_worker(way: Way, *, lab: Lab, job: Job, manner: Manner = USUAL) -> Iterator[Worker]:
     """Prepare a store of its own, start the worker, wait until it can work, and stop it at the end of the block."""
     variables = _environment(way, lab=lab, job=job)
+    if not manner.has_sweeper:
+        variables[NO_SWEEPER_VARIABLE] = "1"
     with ExitStack() as stack:
         feeder = start_feeder(way, lab=lab, job=job, stack=stack)
         groups = []
         for number in range(1 if way.uses_celery else lab.concurrency):
             log = lab.folder / f"{_file_name(way)}_{job.name}_{number}.log"
-            group = ProcessGroup(_command(way, lab=lab), variables=variables, log=log)
+            group = ProcessGroup(_command(way, lab=lab, manner=manner), variables=variables, log=log)
             stack.callback(group.stop)
             groups.append(group)
         client = Redis.from_url(lab.redis_url(way))
         stack.callback(client.close)
         for group in groups:
-            _wait_until_up(way, lab=lab, group=group)
+            _wait_until_up(way, lab=lab, group=group, seconds=manner.start_seconds)
         yield Worker(way, lab=lab, groups=groups, variables=variables, feeder=feeder, client=client)
 
 
@@ -269,19 +299,30 @@ def _environment(way: Way, *, lab: Lab, job: Job) -> dict[str, str]:
     return {**variables, FAILS_VARIABLE: "1"} if job.fails else variables
 
 
-def _command(way: Way, *, lab: Lab) -> list[str]:
+def _command(way: Way, *, lab: Lab, manner: Manner) -> list[str]:
     if not way.uses_celery:
-        return [sys.executable, "-m", way.module]
-    options = ["--loglevel", "CRITICAL", "--pool", "prefork", "--concurrency", str(lab.concurrency)]
-    return [sys.executable, "-m", "celery", "-A", way.module, "worker", *options, "--hostname", "worker@bench"]
+        return [*manner.prefix, sys.executable, "-m", way.module]
+    options = ["--loglevel", "CRITICAL", "--pool", manner.pool, "--concurrency", str(lab.concurrency)]
+    return [
+        *manner.prefix,
+        sys.executable,
+        "-m",
+        "celery",
+        "-A",
+        way.module,
+        "worker",
+        *options,
+        "--hostname",
+        "worker@bench",
+    ]
 
 
 def _file_name(way: Way) -> str:
     return way.name.replace(" ", "_")
 
 
-def _wait_until_up(way: Way, *, lab: Lab, group: ProcessGroup) -> None:
-    deadline = time.monotonic() + START_SECONDS
+def _wait_until_up(way: Way, *, lab: Lab, group: ProcessGroup, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
     while not _is_up(way, lab=lab, group=group):
         if group.has_ended or time.monotonic() > deadline:
             raise BenchmarkFailed(f"{way.name}: the worker does not start\n{group.log_tail()}")

@@ -17,6 +17,7 @@ from benchmarks.apps import (
     BURST_VARIABLE,
     FAILS,
     LONG_STEPS,
+    NO_SWEEPER_VARIABLE,
     STEPS,
     CardRefused,
     common_settings,
@@ -31,6 +32,8 @@ app: Final = Celery("pipeline")
 app.conf.update(common_settings())
 if BURST_VARIABLE in os.environ:
     app.conf.backout_burst_seconds = float(os.environ[BURST_VARIABLE])
+if NO_SWEEPER_VARIABLE in os.environ:
+    app.conf.backout_sweeper = False
 runtime: Final = backout.install(app, database_url=store_url())
 _engine: Final = create_engine(store_url())
 
