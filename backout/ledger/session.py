@@ -218,8 +218,8 @@ class Ledger:
     def _borrowed(self) -> Iterator[Connection]:
         """Open a connection that commits each statement, and keep it open for the next one.
 
-        Taking one out of SQLAlchemy's pool and putting it back takes a tenth of the processor time of a step; here it is
-        a list. As many are kept as the pool would keep.
+        Taking one out of SQLAlchemy's pool and putting it back takes a tenth of the processor time of a step; here it
+        is a list. As many are kept as the pool would keep.
         """
         try:
             connection = self._kept.pop()
