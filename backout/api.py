@@ -46,11 +46,13 @@ from backout.errors import (
 )
 from backout.events import Lifecycle, LifecycleEvent, read_lifecycle
 from backout.ledger.records import EntryRecord, ReviewRecord, RunRecord, StepRecord
+from backout.ledger.retention import Purged
 from backout.pipelines.decorators import step
 from backout.pipelines.definition import Retry, Step
 from backout.pipelines.follow import FollowedEntries, follow
 from backout.pipelines.handle import RunHandle
 from backout.pipelines.pipeline import Pipeline
+from backout.pipelines.retention import purge
 from backout.pipelines.schema import NotDone, Unknown
 from backout.states import Direction, ReviewReason, RollbackOutcome, RunState, StepState
 from backout.tasks.context import CompensationContext, StepContext, UndoneStep
@@ -81,6 +83,7 @@ __all__ = [
     "Pipeline",
     "PlannedTask",
     "Preview",
+    "Purged",
     "Refusal",
     "Request",
     "RequestError",
@@ -120,6 +123,7 @@ __all__ = [
     "next_safe_actions",
     "pause",
     "preview",
+    "purge",
     "read_lifecycle",
     "rerun_compensation",
     "resolve",

@@ -1,25 +1,38 @@
-"""How PostgreSQL reads a large ledger: every list stays on an index, whatever it is narrowed by."""
+"""How PostgreSQL reads a large ledger: lists, the path of a step, the sweeper and a purge stay on indexes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from psycopg import Cursor
 from sqlalchemy import Connection, event, text
 
-from backout.identifiers import first_run_id_at
-from backout.ledger import queries, reading, schema, statistics
+from backout.identifiers import RunId, first_run_id_at, new_claim_token
+from backout.ledger import due, following, queries, reading, retention, schema, statistics, strays, transitions
+from backout.ledger.records import StepKey
 from backout.ledger.session import Ledger
-from backout.states import RunState
+from backout.states import Direction, RunState, StepState
 from backout.testing.servers.postgres import Postgres
+from tests.support.ledgers import (
+    LONG_AGO,
+    claim_of,
+    describe_onward,
+    key_of,
+    put_run,
+    put_step,
+)
 
 RUNS = 20_000
 MOST_ROWS = 600
 """That any one part of a plan may read: more than a page, and far less than a table."""
 LAST = datetime(2026, 3, 1, tzinfo=UTC)
 HALF = first_run_id_at(LAST - timedelta(minutes=RUNS / 2))
+ONE = RunId(f"{first_run_id_at(LAST - timedelta(minutes=RUNS - 77))[:14]}7000-8000-{77:012x}")
+"""The 77th run."""
 
 FILL_RUNS = """
 INSERT INTO backout_run (id, pipeline, definition_digest, plan, source_event_id, subject_id, state, operator_state,
@@ -49,6 +62,13 @@ FILL_ENTRIES = """
 INSERT INTO backout_entry (at, run_id, round, position, step, direction, attempt, event, actor)
 SELECT created_at, id, 1, 0, 'charge', 'forward', 1, event, 'worker'
 FROM backout_run, unnest(ARRAY['attempt_started', 'step_succeeded']) AS event
+"""
+FILL_STEPS = """
+INSERT INTO backout_step (run_id, round, position, direction, step, state, attempt, lost_attempts, start_order,
+    idempotency_key, exclusive_key, task_id, external_ids, sends, claim_token, started_at, finished_at)
+SELECT id, 1, position, 'forward', 'step_' || position, 'succeeded', 1, 0, position + 1, id || ':' || position,
+    CASE WHEN position = 0 THEN id::text END, id, '{}', 0, id, created_at, created_at
+FROM backout_run, generate_series(0, 2) AS position
 """
 
 LISTS: dict[str, dict[str, Any]] = {
@@ -81,7 +101,7 @@ def large(postgres: Postgres) -> Iterator[Ledger]:
     ledger = Ledger(postgres.create_database("backout_plans"))
     schema.upgrade(ledger)
     with ledger.change() as connection:
-        for statement in (FILL_RUNS, FILL_REVIEWS, FILL_ENTRIES, "VACUUM ANALYZE"):
+        for statement in (FILL_RUNS, FILL_REVIEWS, FILL_ENTRIES, FILL_STEPS, "VACUUM ANALYZE"):
             connection.execute(text(statement), {"runs": RUNS} if ":runs" in statement else {})
     yield ledger
     ledger.dispose()
@@ -108,13 +128,47 @@ def read_plans(ledger: Ledger, read: Callable[[Connection], Any]) -> list[dict[s
     return ledger.read(explain)
 
 
+class _TakenBack(Exception):
+    pass
+
+
+def check_writes(ledger: Ledger, write: Callable[[Connection], Any]) -> None:
+    """Fail as `check_plans` where something is changed. It is carried out twice, and taken back."""
+    asked: list[tuple[Any, Any]] = []
+
+    class Remembering(Cursor[Any]):
+        """Sees all that goes to the database: the path of a step does not go through SQLAlchemy's events."""
+
+        def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
+            asked.append((query, params))
+            return super().execute(query, params, **options)
+
+    found: list[Any] = []
+    with suppress(_TakenBack), ledger.transaction() as connection:
+        driver: Any = connection.connection.driver_connection
+        with suppress(_TakenBack), connection.begin_nested():
+            driver.cursor_factory = Remembering
+            write(connection)
+            driver.cursor_factory = Cursor
+            raise _TakenBack
+        found = [
+            driver.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters).fetchone()[0]
+            for statement, parameters in asked
+        ]
+        raise _TakenBack
+    check_parts([part for (plan,) in found for part in list_parts(plan["Plan"])])
+
+
 def list_parts(plan: dict[str, Any]) -> list[dict[str, Any]]:
     return [plan, *(part for inner in plan.get("Plans", []) for part in list_parts(inner))]
 
 
 def check_plans(ledger: Ledger, read: Callable[[Connection], Any]) -> None:
     """Fail where a table is read from end to end, or many rows are read to find those that are wanted."""
-    parts = read_plans(ledger, read)
+    check_parts(read_plans(ledger, read))
+
+
+def check_parts(parts: list[dict[str, Any]]) -> None:
     assert [part["Relation Name"] for part in parts if part["Node Type"] == "Seq Scan"] == []
     scans = [part for part in parts if "Scan" in part["Node Type"]]
     assert [part for part in scans if count_rows(part) > MOST_ROWS] == []
@@ -162,3 +216,105 @@ def test_open_reviews_are_on_an_index(large: Ledger) -> None:
     """However many were decided."""
     check_plans(large, lambda connection: reading.list_open_reviews(connection, limit=51))
     check_plans(large, lambda connection: queries.list_reviews(connection, open_only=True))
+
+
+def put_live_run(connection: Connection, state: StepState, direction: Direction = Direction.FORWARD) -> StepKey:
+    """Write one run under way among all those that have ended."""
+    run_state = RunState.ROLLING_BACK if direction is Direction.COMPENSATION else RunState.RUNNING
+    key = key_of(put_run(connection, state=run_state), 1, direction)
+    put_step(connection, key_of(key.run_id, 0), state=StepState.SUCCEEDED)
+    put_step(connection, key, state=state, sweep_at=LONG_AGO)
+    return key
+
+
+WRITES: dict[str, Callable[[Connection], Any]] = {
+    "claim": lambda connection: transitions.claim_step(
+        connection,
+        put_live_run(connection, StepState.READY),
+        token=new_claim_token(),
+        lease_seconds=60,
+        worker="worker",
+        attempt=1,
+    ),
+    "success": lambda connection: transitions.succeed_step(
+        connection,
+        claimed := claim_of(put_live_run(connection, StepState.RUNNING)),
+        output=1,
+        onward=describe_onward(claimed, "next"),
+    ),
+    "failure": lambda connection: transitions.fail_step(
+        connection, claim_of(put_live_run(connection, StepState.RUNNING)), error={}, reason="no"
+    ),
+    "heartbeat": lambda connection: transitions.extend_claim(
+        connection, claim_of(put_live_run(connection, StepState.RUNNING)), lease_seconds=60
+    ),
+    "external id": lambda connection: transitions.record_external_id(
+        connection, claim_of(put_live_run(connection, StepState.RUNNING)), name="charge", value="ch-1"
+    ),
+}
+"""What a worker writes, each on a run of its own."""
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
+def test_path_of_a_step_stays_on_an_index(large: Ledger, write: Callable[[Connection], Any]) -> None:
+    """However many runs have ended before: each finds its rows by their keys."""
+
+    def write_something(connection: Connection) -> None:
+        assert write(connection)
+
+    check_writes(large, write_something)
+
+
+READS: dict[str, Callable[[Connection, RunId], Any]] = {
+    "entries": queries.list_entries,
+    "steps": queries.list_steps,
+    "run": queries.find_run,
+    "beginning of an id": lambda connection, run_id: queries.find_run_ids(connection, run_id[:12]),
+    "output of a step": lambda connection, run_id: queries.find_output(connection, run_id, "step_1"),
+    "next undo": lambda connection, run_id: queries.next_undos(connection, run_id, limit=1),
+    "cause of a rollback": queries.find_rollback_cause,
+    "holder of a key": queries.find_key_holder,
+    "run of an event": lambda connection, _: queries.find_run_of_event(connection, "usual", "form-78"),
+    "who may still run": due.alive_until,
+    "what is new": lambda connection, _: following.list_entries_after(connection, RUNS, limit=100),
+    "what was last": lambda connection, run_id: reading.list_last_entries(connection, run_id, limit=10),
+}
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS.keys())
+def test_read_about_one_run_stays_on_an_index(large: Ledger, read: Callable[[Connection, RunId], Any]) -> None:
+    """What is read in the middle of a run, and when a person looks at it."""
+    check_plans(large, lambda connection: read(connection, ONE))
+
+
+def test_look_of_the_sweeper_stays_on_an_index(large: Ledger) -> None:
+    """It comes every few seconds, from each worker: what has ended is nothing to it."""
+
+    def sweep(connection: Connection) -> None:
+        put_live_run(connection, StepState.READY)
+        put_live_run(connection, StepState.RETRY_SCHEDULED)
+        assert len(due.take_due_steps(connection, limit=100)) == 2
+        due.list_late_retries(connection, limit=100)
+        due.list_stalled_runs(connection, quiet_seconds=60, limit=100)
+
+    check_writes(large, sweep)
+
+
+def test_batch_of_a_purge_stays_on_an_index(large: Ledger) -> None:
+    """The first and one in the middle, of all runs and of a pipeline's, with all their rows."""
+    for pipeline, after in ((None, retention.FIRST), (None, HALF), ("rare", retention.FIRST), ("nothing", HALF)):
+        wanted = retention.Wanted(finished_before=LAST, pipeline=pipeline, forget_keys=True)
+
+        def remove(connection: Connection) -> None:
+            page, _ = retention.next_page(connection, wanted, RunState.SUCCEEDED, after, 50)  # noqa: B023 - now
+            judged = retention.judge(connection, wanted, RunState.SUCCEEDED, page, is_locking=True)  # noqa: B023 - now
+            assert len(judged.removable) == (0 if wanted.pipeline == "nothing" else 50)  # noqa: B023 - now
+            retention.remove_rows(connection, judged.removable)
+
+        check_writes(large, remove)
+
+
+def test_search_for_strays_stays_on_an_index(large: Ledger) -> None:
+    """Entries that name no run, and runs that are named and not there, a page at a time."""
+    check_plans(large, lambda connection: strays.next_nameless(connection, 0, 100))
+    check_plans(large, lambda connection: strays.next_named(connection, HALF, LAST, 100))

@@ -10,7 +10,7 @@ from datetime import timedelta
 from celery import Celery
 
 import backout
-from backout import AskHuman, FailStep, Pipeline, Retry, RetryStep, SkipStep, Step, StepContext, install, step
+from backout import AskHuman, FailStep, Pipeline, Retry, RetryStep, SkipStep, Step, StepContext, install, purge, step
 from tests.typing.right_uses import Charge, Order, charge_card, find_charge, fulfil_order, publish_page, refund_card
 
 
@@ -86,6 +86,13 @@ def wrong_signals(ctx: StepContext) -> None:
     ctx.record_external_id("charge")  # type: ignore[call-arg] # a name and a value
     ctx.external_ids["charge"] = "ch-1"  # type: ignore[index] # recorded by `record_external_id` only
     ctx.output(charge_card.function)  # type: ignore[arg-type] # a step or its name
+
+
+def wrong_purges() -> None:
+    purge()  # type: ignore[call-arg] # an age must be named
+    purge(older_than=90)  # type: ignore[arg-type] # a timedelta
+    purge(older_than=timedelta(days=90), states=["done"])  # type: ignore[list-item] # states, not words
+    purge(timedelta(days=90))  # type: ignore[call-arg] # options are keywords
 
 
 def wrong_installs(app: Celery) -> None:

@@ -35,6 +35,7 @@ from backout import (
     Pipeline,
     PlannedTask,
     Preview,
+    Purged,
     Refusal,
     Request,
     RequestError,
@@ -74,6 +75,7 @@ from backout import (
     next_safe_actions,
     pause,
     preview,
+    purge,
     read_lifecycle,
     rerun_compensation,
     resolve,
@@ -326,3 +328,9 @@ def follow_all(handle: RunHandle, cursor: int) -> int:
     for entry in entries:
         assert_type(read_lifecycle(entry, pipeline="fulfil_order"), tuple[LifecycleEvent, ...])
     return entries.cursor
+
+
+def keep_it_small() -> int:
+    purged = purge(older_than=timedelta(days=90), states=[RunState.SUCCEEDED], pipeline="fulfil_order", limit=10_000)
+    assert_type(purged, Purged)
+    return purged.runs
