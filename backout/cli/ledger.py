@@ -1,4 +1,4 @@
-"""`backout ledger`: the tables and their revision."""
+"""`backout ledger`: the tables, their revision, and how they are kept small."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import click
 
 from backout.cli.door import open_ledger
 from backout.cli.exits import Exit
+from backout.cli.ledger_archive import archive
+from backout.cli.ledger_purge import purge
 from backout.cli.output import json_option, write_json
 from backout.ledger import schema
 from backout.views.words import clip
@@ -13,7 +15,11 @@ from backout.views.words import clip
 
 @click.group("ledger")
 def ledger() -> None:
-    """The ledger's tables: make them, name their revision, compare them with what this release needs."""
+    """The ledger's tables: make them, compare them with what this release needs, and keep them small."""
+
+
+ledger.add_command(purge)
+ledger.add_command(archive)
 
 
 @ledger.command("upgrade")

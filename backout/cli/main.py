@@ -25,7 +25,7 @@ COMMANDS: Final = {
     ),
     "doctor": LazyCommand("backout.cli.doctor:doctor", "Check a running installation; how to mend what is wrong."),
     "flower": LazyCommand("backout.cli.flower:flower", "Start Flower with the Runs tab.", extra="flower"),
-    "ledger": LazyCommand("backout.cli.ledger:ledger", "The ledger's tables: upgrade, current, verify."),
+    "ledger": LazyCommand("backout.cli.ledger:ledger", "The ledger's tables: upgrade, verify, purge, archive …"),
     "sweep": LazyCommand("backout.cli.sweep:sweep", "Run the sweeper as a service of its own."),
 }
 

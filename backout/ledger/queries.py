@@ -67,6 +67,16 @@ def run_record(row: Row[Any]) -> RunRecord:
     return RunRecord(**_values(row, _RUN_ENUMS))
 
 
+def step_record(row: Row[Any]) -> StepRecord:
+    """Return a row of `backout_step` with the columns of a record."""
+    return StepRecord(**_values(row, _STEP_ENUMS))
+
+
+def entry_record(row: Row[Any]) -> EntryRecord:
+    """Return a row of `backout_entry` with the columns of a record."""
+    return EntryRecord(**_values(row, _ENTRY_ENUMS))
+
+
 def review_record(row: Row[Any]) -> ReviewRecord:
     """Return a row of `backout_review`."""
     return ReviewRecord(**_values(row, _REVIEW_ENUMS))

@@ -1,4 +1,4 @@
-"""The page about keeping the ledger small: its task runs."""
+"""The page about keeping the ledger small: its task and its commands run."""
 
 from __future__ import annotations
 
@@ -13,9 +13,14 @@ from celery._state import _set_current_app, _tls
 
 from backout import install
 from backout.ledger import schema
+from backout.ledger.archived import read_whole_runs
 from backout.ledger.retention import Kept
+from backout.ledger.session import Ledger
 from backout.tasks.runtime import runtime_of
-from tests.support.old_runs import put_old_run
+from backout.views.archive import shape_whole_run
+from tests.support.commands import call
+from tests.support.ledgers import LONG_AGO
+from tests.support.old_runs import find_ids, put_old_run
 
 PAGE = (Path(__file__).parents[2] / "docs" / "howto" / "retention.md").read_text()
 
@@ -44,4 +49,38 @@ def test_the_task_removes_old_runs(page: types.ModuleType) -> None:
 
 def test_every_reason_to_stay_is_on_the_page() -> None:
     """Whoever reads it in a report finds what it means."""
-    assert set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE)) == {reason.value for reason in Kept}
+    stays = PAGE.partition("## What goes, and what stays")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", stays, re.MULTILINE)) == {reason.value for reason in Kept}
+
+
+@pytest.fixture
+def ledger(sqlite_url: str) -> Iterator[Ledger]:
+    opened = Ledger(sqlite_url)
+    schema.upgrade(opened)
+    yield opened
+    opened.dispose()
+
+
+def test_the_commands_do_what_the_page_says(
+    ledger: Ledger, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them run, that of the crontab too; nothing goes without --yes, and then everything that may."""
+    monkeypatch.chdir(tmp_path)
+    typed = re.findall(r"^(?:\$|17 3 \* \* \*) +backout (?:--app shop )?(ledger .*?)(?: >> .*)?$", PAGE, re.MULTILINE)
+    assert len(typed) == 5
+    for number, command in enumerate(typed):
+        run_id = put_old_run(ledger, number)
+        result = call(*command.split(), url=sqlite_url)
+        assert result.exit_code == 0, result.stderr
+        assert (run_id in find_ids(ledger)) is ("--yes" not in command)
+    assert [file.suffix for file in tmp_path.glob("runs-*")] == [".gz"]
+
+
+def test_the_page_has_all_keys_of_an_archived_run(ledger: Ledger) -> None:
+    """Whoever reads an archive years later finds what each key means."""
+    run_id = put_old_run(ledger, 1)
+    [whole] = ledger.read(lambda connection: read_whole_runs(connection, [run_id]))
+    line = ledger.read(lambda connection: shape_whole_run(connection, whole, LONG_AGO))
+    table = PAGE.partition("### The format")[2]
+    keys = [word for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for word in re.findall(r"`(\w+)`", row)]
+    assert keys == list(line)

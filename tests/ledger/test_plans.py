@@ -13,6 +13,7 @@ from sqlalchemy import Connection, event, text
 
 from backout.identifiers import RunId, first_run_id_at, new_claim_token
 from backout.ledger import due, following, queries, reading, retention, schema, statistics, strays, transitions
+from backout.ledger.archived import read_whole_runs
 from backout.ledger.records import StepKey
 from backout.ledger.session import Ledger
 from backout.states import Direction, RunState, StepState
@@ -278,6 +279,7 @@ READS: dict[str, Callable[[Connection, RunId], Any]] = {
     "who may still run": due.alive_until,
     "what is new": lambda connection, _: following.list_entries_after(connection, RUNS, limit=100),
     "what was last": lambda connection, run_id: reading.list_last_entries(connection, run_id, limit=10),
+    "whole runs": lambda connection, run_id: read_whole_runs(connection, [run_id]),
 }
 
 
