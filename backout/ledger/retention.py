@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any, Final, Self, TypeAlias, cast
 from uuid import UUID
 
-from sqlalchemy import Connection, CursorResult, Table, delete, func, or_, select
+from sqlalchemy import Connection, CursorResult, Table, case, delete, func, or_, select
 
 from backout.identifiers import RunId, first_run_id_at
 from backout.ledger.dialects import now, skip_locked
@@ -309,13 +309,13 @@ def judge(
     if is_locking:
         statement = skip_locked(statement.order_by(run.c.id))
     runs = {RunId(row.id): row for row in connection.execute(statement)}
-    keys = _runs_with(connection, step, runs, step.c.exclusive_key.is_not(None))
+    keys, in_motion = _look_at_steps(connection, runs)
     reasons = {
         **dict.fromkeys(page, Kept.BUSY),
         **dict.fromkeys(runs),
         **dict.fromkeys(() if wanted.forget_keys else keys, Kept.HOLDS_KEY),
-        **dict.fromkeys(_in_motion(connection, runs), Kept.MAY_RUN),
-        **dict.fromkeys(_runs_with(connection, review, runs, review.c.decision.is_(None)), Kept.OPEN_REVIEW),
+        **dict.fromkeys(in_motion, Kept.MAY_RUN),
+        **dict.fromkeys(_with_open_review(connection, runs), Kept.OPEN_REVIEW),
         **{run_id: Kept.OPEN_REVIEW for run_id, row in runs.items() if row.requires_human_review},
     }
     removable = sorted(run_id for run_id, reason in reasons.items() if reason is None)
@@ -328,16 +328,24 @@ def judge(
     )
 
 
-def _in_motion(connection: Connection, runs: Collection[RunId]) -> set[RunId]:
-    """Return the runs in which an attempt may be running, or something is still due."""
+def _look_at_steps(connection: Connection, runs: Collection[RunId]) -> tuple[set[RunId], set[RunId]]:
+    """Return the runs that hold a key of their own, and those in which an attempt may be running or something is due.
+
+    In one statement, by the primary key: asked for keys alone, PostgreSQL reads the index of all keys there are.
+    """
     unsettled = step.c.state.in_([state.value for state in _UNSETTLED])
-    return _runs_with(
-        connection, step, runs, or_(unsettled, step.c.sweep_at.is_not(None), step.c.may_run_until > now())
+    may_run = or_(unsettled, step.c.sweep_at.is_not(None), step.c.may_run_until > now())
+    statement = select(
+        step.c.run_id,
+        func.max(case((step.c.exclusive_key.is_not(None), 1), else_=0)).label("holds_key"),
+        func.max(case((may_run, 1), else_=0)).label("may_run"),
     )
+    rows = connection.execute(statement.where(step.c.run_id.in_(runs)).group_by(step.c.run_id)).all()
+    return {RunId(row.run_id) for row in rows if row.holds_key}, {RunId(row.run_id) for row in rows if row.may_run}
 
 
-def _runs_with(connection: Connection, table: Table, runs: Collection[RunId], condition: Any) -> set[RunId]:
-    statement = select(table.c.run_id).where(table.c.run_id.in_(runs), condition).distinct()
+def _with_open_review(connection: Connection, runs: Collection[RunId]) -> set[RunId]:
+    statement = select(review.c.run_id).where(review.c.run_id.in_(runs), review.c.decision.is_(None)).distinct()
     return {RunId(found) for found in connection.execute(statement).scalars()}
 
 
