@@ -7,6 +7,7 @@ import click
 from backout.cli.door import open_ledger
 from backout.cli.exits import Exit
 from backout.cli.ledger_archive import archive
+from backout.cli.ledger_partition import partition
 from backout.cli.ledger_purge import purge
 from backout.cli.output import json_option, write_json
 from backout.ledger import schema
@@ -20,6 +21,7 @@ def ledger() -> None:
 
 ledger.add_command(purge)
 ledger.add_command(archive)
+ledger.add_command(partition)
 
 
 @ledger.command("upgrade")

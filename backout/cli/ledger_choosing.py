@@ -25,10 +25,10 @@ from backout.views.words import join_words, say_count
 F = TypeVar("F", bound=Callable[..., Any])
 
 KEPT_WORDS: Final[Mapping[Kept, str]] = {
-    Kept.HOLDS_KEY: "hold an idempotency key of their own (--forget-keys)",
-    Kept.OPEN_REVIEW: "have a review that nobody has decided",
-    Kept.MAY_RUN: "have an attempt that may still be running, or a step that is due",
-    Kept.BUSY: "are just being changed by somebody else",
+    Kept.HOLDS_KEY: "an idempotency key of their own (--forget-keys)",
+    Kept.OPEN_REVIEW: "a review that nobody has decided",
+    Kept.MAY_RUN: "an attempt that may still be running, or a step that is due",
+    Kept.BUSY: "somebody who is just changing them",
 }
 """What keeps a run that is old enough."""
 
@@ -194,7 +194,9 @@ def draw(found: Purged, wanted: Wanted, *, verb: str, is_lost: bool = True) -> l
         lines.append(
             f"  {_entries(found.stray_entries)} of no run {verb}: refused messages, answers that came too late"
         )
-    lines += [f"  stay: {count:,} {KEPT_WORDS[reason]}" for reason, count in found.kept.items()]
+    if found.partitions:
+        lines.append(f"  {say_count(found.partitions, 'partition')} of entries dropped as a whole")
+    lines += [f"  stay: {count:,}, because of {KEPT_WORDS[reason]}" for reason, count in found.kept.items()]
     return [*lines, *_lost(found)] if is_lost else lines
 
 
@@ -206,11 +208,9 @@ def _lost(found: Purged) -> list[str]:
     """Return what nobody knows any more afterwards."""
     lost = []
     if found.source_events:
-        lost.append(
-            f"  ! {found.source_events:,} of them have a source event: if it is enqueued again, a new run starts"
-        )
+        lost.append(f"  ! with a source event: {found.source_events:,}; if one is enqueued again, a new run starts")
     if found.keys:
-        lost.append(f"  ! {found.keys:,} of them hold an idempotency key: another run under it does the step again")
+        lost.append(f"  ! with an idempotency key: {found.keys:,}; another run under one of them does the step again")
     return lost
 
 
@@ -218,6 +218,6 @@ def as_document(found: Purged, wanted: Wanted, **more: Any) -> dict[str, Any]:
     """Return what was found as JSON has it.
 
     Keys: `finished_before`, `runs`, `states`, `steps`, `entries`, `reviews`, `source_events`, `keys`,
-    `stray_entries`, `kept` (reason to number).
+    `stray_entries`, `partitions`, `kept` (reason to number).
     """
     return {**more, "finished_before": shape(wanted.finished_before), **shape(found)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -11,9 +10,8 @@ from backout.cli.door import open_ledger
 from backout.cli.exits import Exit
 from backout.cli.ledger_choosing import Chosen, as_document, choosing_options, draw, sum_up
 from backout.cli.output import make_console, write_json
-from backout.ledger.retention import BATCH, Purged, Wanted, foresee_runs, remove_runs
-from backout.ledger.session import Ledger
-from backout.ledger.strays import foresee_strays, remove_strays
+from backout.ledger.purging import foresee_purge, purge_ledger
+from backout.ledger.retention import BATCH
 
 
 @click.command("purge")
@@ -27,14 +25,17 @@ def purge(ctx: click.Context, /, **given: Any) -> None:
     --limit, refused messages of that age go too. To keep a copy: `backout ledger archive`.
 
     With --json: {"is_preview", "is_cut_off", "finished_before", "runs", "states", "steps", "entries", "reviews",
-    "source_events", "keys", "stray_entries", "kept": {reason: number}}.
+    "source_events", "keys", "stray_entries", "partitions", "kept": {reason: number}}.
     """
     chosen = Chosen.of(given)
     console = make_console(ctx)
     with open_ledger(ctx) as ledger:
         wanted = chosen.find_wanted(ledger)
-        work, what = (_remove, "Removing") if chosen.is_acting else (_foresee, "Looking")
-        found, is_cut_off = sum_up(work(ledger, wanted, chosen), what, as_json=chosen.as_json)
+        if chosen.is_acting:
+            batches, what = purge_ledger(ledger, wanted, **chosen.gently), "Removing"
+        else:
+            batches, what = foresee_purge(ledger, wanted, batch=chosen.batch, limit=chosen.limit), "Looking"
+        found, is_cut_off = sum_up(batches, what, as_json=chosen.as_json)
     if chosen.as_json:
         write_json(as_document(found, wanted, is_preview=not chosen.is_acting, is_cut_off=is_cut_off))
     else:
@@ -45,15 +46,3 @@ def purge(ctx: click.Context, /, **given: Any) -> None:
         elif is_cut_off:
             console.print("Cut off. What is told was removed; the rest is as it was.")
     ctx.exit(Exit.INTERRUPTED if is_cut_off else Exit.OK)
-
-
-def _remove(ledger: Ledger, wanted: Wanted, chosen: Chosen) -> Iterator[Purged]:
-    yield from remove_runs(ledger, wanted, **chosen.gently)
-    if wanted.is_everything and chosen.limit is None:
-        yield from remove_strays(ledger, before=wanted.finished_before, batch=chosen.batch)
-
-
-def _foresee(ledger: Ledger, wanted: Wanted, chosen: Chosen) -> Iterator[Purged]:
-    yield from foresee_runs(ledger, wanted, batch=chosen.batch, limit=chosen.limit)
-    if wanted.is_everything and chosen.limit is None:
-        yield from foresee_strays(ledger, before=wanted.finished_before, batch=chosen.batch)

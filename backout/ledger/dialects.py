@@ -169,6 +169,7 @@ class PostgreSQL:
     keeps_connections: Final = True
     has_transactional_ddl: Final = True
     indexes_json_values: Final = True
+    has_partitions: Final = True
     name: Final = "postgresql"
     driver: Final = "psycopg"
     # Nearly all that a worker does is one statement, so transactions ask for what differs: psycopg switches without a
@@ -236,6 +237,7 @@ class SQLite:
     keeps_connections: Final = False
     has_transactional_ddl: Final = True
     indexes_json_values: Final = False
+    has_partitions: Final = False
     name: Final = "sqlite"
     driver: Final = "pysqlite"
     engine_options: Final[Mapping[str, Any]] = {}

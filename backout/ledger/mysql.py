@@ -42,6 +42,7 @@ class MySQL:
     keeps_connections: Final = False
     has_transactional_ddl: Final = False
     indexes_json_values: Final = False
+    has_partitions: Final = False
     driver: Final = "pymysql"
     # The default, REPEATABLE READ, locks the gaps between rows, in which enqueues and claims of others would wait. The
     # server must not log for replication in STATEMENT format, with which InnoDB refuses to write at this level (1665).

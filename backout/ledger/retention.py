@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any, Final, Self, TypeAlias, cast
 from uuid import UUID
 
-from sqlalchemy import Connection, CursorResult, Table, case, delete, func, or_, select
+from sqlalchemy import ColumnElement, Connection, CursorResult, Table, case, delete, func, or_, select
 
 from backout.identifiers import RunId, first_run_id_at
 from backout.ledger.dialects import now, skip_locked
@@ -85,6 +85,7 @@ class Purged:
         source_events: runs that had one; enqueued again, it starts a new run.
         keys: runs that held an idempotency key of their own, which is forgotten.
         stray_entries: messages that were refused and named no run, and what was told about runs after they had gone.
+        partitions: of entries, dropped as a whole; their entries are counted above, those of no run too.
         kept: reason (`holds_key`, `open_review`, `may_run`, `busy`) to the number of runs that are old enough and stay.
     """
 
@@ -96,6 +97,7 @@ class Purged:
     source_events: int = 0
     keys: int = 0
     stray_entries: int = 0
+    partitions: int = 0
     kept: Mapping[Kept, int] = field(default_factory=dict)
 
     def __add__(self, other: Self) -> Self:
@@ -125,6 +127,7 @@ def remove_runs(
     limit: int | None = None,
     pause_seconds: float = 0.0,
     before_removal: BeforeRemoval | None = None,
+    entries_from: datetime | None = None,
 ) -> Iterator[Purged]:
     """Remove runs with all their rows; tell after each batch what went with it, and what stayed.
 
@@ -139,10 +142,12 @@ def remove_runs(
         limit: the most runs in all; `None`: all.
         pause_seconds: between two batches, for replicas and for others who write.
         before_removal: writes them somewhere else first.
+        entries_from: leave entries that are older than this to the caller, who drops their partitions; `None`: remove
+            all.
     """
 
     def remove(state: RunState, page: Sequence[RunId]) -> Purged:
-        return ledger.repeat(lambda: _remove_page(ledger, wanted, state, page, before_removal))
+        return ledger.repeat(lambda: _remove_page(ledger, wanted, state, page, before_removal, entries_from))
 
     return _up_to(limit, _gently(_pages(ledger, wanted, batch=batch), pause_seconds), remove)
 
@@ -243,20 +248,31 @@ def next_page(
 
 
 def _remove_page(
-    ledger: Ledger, wanted: Wanted, state: RunState, page: Sequence[RunId], before_removal: BeforeRemoval | None
+    ledger: Ledger,
+    wanted: Wanted,
+    state: RunState,
+    page: Sequence[RunId],
+    before_removal: BeforeRemoval | None,
+    entries_from: datetime | None,
 ) -> Purged:
     with ledger.transaction() as connection:
         judged = judge(connection, wanted, state, page, is_locking=True)
         if judged.removable and before_removal is not None:
             before_removal(connection, judged.removable)
-        return judged.as_purged(remove_rows(connection, judged.removable))
+        return judged.as_purged(remove_rows(connection, judged.removable, entries_from=entries_from))
 
 
-def remove_rows(connection: Connection, runs: Sequence[RunId]) -> dict[str, int]:
+def remove_rows(
+    connection: Connection, runs: Sequence[RunId], *, entries_from: datetime | None = None
+) -> dict[str, int]:
     """Remove runs with all their rows; return how many rows of each table. Needs the transaction that locks them."""
     if not runs:
         return {}
-    removed = {table.name: _delete(connection, table, runs) for table in (entry, review, step)}
+    of_entries = () if entries_from is None else (entry.c.at >= entries_from,)
+    removed = {
+        table.name: _delete(connection, table, runs, *conditions)
+        for table, conditions in ((entry, of_entries), (review, ()), (step, ()))
+    }
     connection.execute(delete(run).where(run.c.id.in_(runs)))
     return removed
 
@@ -349,9 +365,9 @@ def _with_open_review(connection: Connection, runs: Collection[RunId]) -> set[Ru
     return {RunId(found) for found in connection.execute(statement).scalars()}
 
 
-def _delete(connection: Connection, table: Table, runs: Collection[RunId]) -> int:
-    deleted = cast("CursorResult[Any]", connection.execute(delete(table).where(table.c.run_id.in_(runs))))
-    return deleted.rowcount
+def _delete(connection: Connection, table: Table, runs: Collection[RunId], *conditions: ColumnElement[bool]) -> int:
+    statement = delete(table).where(table.c.run_id.in_(runs), *conditions)
+    return cast("CursorResult[Any]", connection.execute(statement)).rowcount
 
 
 def _count(connection: Connection, table: Table, runs: Collection[RunId]) -> int:

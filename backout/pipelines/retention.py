@@ -6,8 +6,8 @@ from collections.abc import Collection
 from datetime import timedelta
 
 from backout.ledger import queries
-from backout.ledger.retention import BATCH, MOST_IN_BATCH, REMOVABLE, Purged, Wanted, remove_runs
-from backout.ledger.strays import remove_strays
+from backout.ledger.purging import purge_ledger
+from backout.ledger.retention import BATCH, MOST_IN_BATCH, REMOVABLE, Purged, Wanted
 from backout.pipelines.engine import Engine, current_engine
 from backout.states import RunState
 
@@ -57,7 +57,4 @@ def purge(
     ledger = (engine or current_engine()).ledger
     instant = ledger.read(queries.read_clock) - older_than
     wanted = Wanted(finished_before=instant, states=tuple(states), pipeline=pipeline, forget_keys=forget_keys)
-    found = sum(remove_runs(ledger, wanted, batch=batch, limit=limit, pause_seconds=pause_seconds), Purged())
-    if not wanted.is_everything or limit is not None:
-        return found
-    return sum(remove_strays(ledger, before=instant, batch=batch), found)
+    return sum(purge_ledger(ledger, wanted, batch=batch, limit=limit, pause_seconds=pause_seconds), Purged())

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from celery._state import _set_current_app, _tls
+from sqlalchemy import text
 
 from backout import install
 from backout.ledger import schema
@@ -61,19 +62,41 @@ def ledger(sqlite_url: str) -> Iterator[Ledger]:
     opened.dispose()
 
 
+def find_commands(verb: str) -> list[list[str]]:
+    """Return the commands of the page, those of the crontab too."""
+    typed = re.findall(r"^(?:\$|[\d*/ ]+) +backout (?:--app shop )?(ledger .*?)(?: >> .*)?$", PAGE, re.MULTILINE)
+    return [command.split() for command in typed if command.split()[1] == verb]
+
+
 def test_the_commands_do_what_the_page_says(
     ledger: Ledger, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All of them run, that of the crontab too; nothing goes without --yes, and then everything that may."""
+    """All of them run; nothing goes without --yes, and then everything that may."""
     monkeypatch.chdir(tmp_path)
-    typed = re.findall(r"^(?:\$|17 3 \* \* \*) +backout (?:--app shop )?(ledger .*?)(?: >> .*)?$", PAGE, re.MULTILINE)
-    assert len(typed) == 5
-    for number, command in enumerate(typed):
+    commands = [*find_commands("purge"), *find_commands("archive")]
+    assert len(commands) == 5
+    for number, command in enumerate(commands):
         run_id = put_old_run(ledger, number)
-        result = call(*command.split(), url=sqlite_url)
+        result = call(*command, url=sqlite_url)
         assert result.exit_code == 0, result.stderr
         assert (run_id in find_ids(ledger)) is ("--yes" not in command)
     assert [file.suffix for file in tmp_path.glob("runs-*")] == [".gz"]
+
+
+def test_the_commands_for_partitions_and_vacuum_run(postgres_url: str) -> None:
+    """In the order of the page, on a ledger that is as this release needs it afterwards."""
+    ledger = Ledger(postgres_url)
+    schema.upgrade(ledger)
+    [settings] = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
+    with ledger.transaction() as connection:
+        for statement in settings.split(";\n"):
+            connection.execute(text(statement or "SELECT 1"))
+    commands = find_commands("partition")
+    assert len(commands) == 3
+    for command in commands:
+        assert call(*command, url=postgres_url).exit_code == 0
+    assert schema.differences(ledger) == []
+    ledger.dispose()
 
 
 def test_the_page_has_all_keys_of_an_archived_run(ledger: Ledger) -> None:

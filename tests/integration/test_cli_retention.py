@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from backout.cli.ledger_choosing import sum_up
 from backout.events import Event
 from backout.ledger import schema
+from backout.ledger.retention import Purged
 from backout.ledger.session import Ledger
 from backout.pipelines.contract import Plan
 from backout.states import RunState, StepState
@@ -73,8 +75,8 @@ class TestPurge:
             "1 failed",
             "2 steps, 4 entries and 2 reviews",
             "1 entry of no run",
-            "stay: 1 have a review that nobody has decided",
-            "1 of them have a source event: if it is enqueued again, a new run starts",
+            "stay: 1, because of a review that nobody has decided",
+            "with a source event: 1; if one is enqueued again, a new run starts",
             "--yes",
         ):
             assert fact in shown, fact
@@ -113,6 +115,7 @@ class TestPurge:
             "source_events": 1,
             "keys": 0,
             "stray_entries": 1,
+            "partitions": 0,
             "kept": {"open_review": 1},
         }
 
@@ -130,13 +133,23 @@ class TestPurge:
         assert "--forget-keys" in call("ledger", "purge", "--older-than", "90d", "--yes", url=url).stdout
         assert len(find_ids(ledger)) == 1
         result = call("ledger", "purge", "--older-than", "90d", "--forget-keys", "--yes", url=url)
-        assert "hold an idempotency key" in result.stdout
+        assert "with an idempotency key: 1" in result.stdout
         assert find_ids(ledger) == []
 
     @pytest.mark.parametrize("arguments", [(), ("--older-than", "soon"), ("--older-than", "1d", "--state", "running")])
     def test_it_asks_for_an_age_and_final_states(self, ledger: Ledger, url: str, arguments: tuple[str, ...]) -> None:
         """Nothing is guessed where rows are removed."""
         assert call("ledger", "purge", *arguments, url=url).exit_code == 2
+
+
+def test_what_was_told_before_an_interrupt_is_told() -> None:
+    """Ctrl-C ends it between two batches or takes one back; those before it are done."""
+
+    def interrupted() -> Iterator[Purged]:
+        yield Purged(runs=2, entries=4)
+        raise KeyboardInterrupt
+
+    assert sum_up(interrupted(), "Removing", as_json=True) == (Purged(runs=2, entries=4), True)
 
 
 class TestArchive:
