@@ -149,7 +149,7 @@ def sum_up(batches: Iterable[Purged], what: str, *, as_json: bool) -> tuple[Purg
         try:
             for batch in batches:
                 found += batch
-                status.update(f"{what}: {say_count(found.runs, 'run')}, {say_count(found.entries, 'entry')}")
+                status.update(f"{what}: {say_count(found.runs, 'run')}, {_entries(found.entries)}")
         except KeyboardInterrupt:
             return found, True
     return found, False
@@ -178,7 +178,7 @@ def draw(found: Purged, wanted: Wanted, *, verb: str, is_lost: bool = True) -> l
         is_lost: it leaves the ledger, which then does not know it any more.
     """
     before = wanted.finished_before.isoformat(timespec="seconds")
-    if not found.runs and not found.stray_entries:
+    if not (found.runs or found.entries or found.stray_entries or found.partitions):
         lines = [f"No run that ended before {before} fits: nothing {verb}."]
     else:
         states = [

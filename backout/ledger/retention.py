@@ -155,10 +155,12 @@ def remove_runs(
 def foresee_runs(ledger: Ledger, wanted: Wanted, *, batch: int = BATCH, limit: int | None = None) -> Iterator[Purged]:
     """Tell what `remove_runs` would do, batch by batch; change and lock nothing."""
 
-    def foresee(connection: Connection, state: RunState, page: Sequence[RunId]) -> Purged:
-        return _count_all(connection, judge(connection, wanted, state, page, is_locking=False))
+    def foresee(state: RunState, page: Sequence[RunId]) -> Purged:
+        return ledger.read(
+            lambda connection: _count_all(connection, judge(connection, wanted, state, page, is_locking=False))
+        )
 
-    return _look(ledger, wanted, foresee, batch=batch, limit=limit)
+    return _up_to(limit, _pages(ledger, wanted, batch=batch), foresee)
 
 
 def export_runs(
@@ -169,15 +171,22 @@ def export_runs(
     batch: int = BATCH,
     limit: int | None = None,
 ) -> Iterator[Purged]:
-    """Hand over the runs that `remove_runs` would remove, and remove nothing; tell what was handed over."""
+    """Hand over the runs that `remove_runs` would remove, and remove nothing; tell what was handed over.
 
-    def export(connection: Connection, state: RunState, page: Sequence[RunId]) -> Purged:
-        judged = judge(connection, wanted, state, page, is_locking=False)
-        if judged.removable:
-            write(connection, judged.removable)
-        return _count_all(connection, judged)
+    They are locked meanwhile, so that each is handed over as it was at one moment.
+    """
 
-    return _look(ledger, wanted, export, batch=batch, limit=limit)
+    def export_once(state: RunState, page: Sequence[RunId]) -> Purged:
+        with ledger.transaction() as connection:
+            judged = judge(connection, wanted, state, page, is_locking=True)
+            if judged.removable:
+                write(connection, judged.removable)
+            return _count_all(connection, judged)
+
+    def export(state: RunState, page: Sequence[RunId]) -> Purged:
+        return ledger.repeat(lambda: export_once(state, page))
+
+    return _up_to(limit, _pages(ledger, wanted, batch=batch), export)
 
 
 def _gently(pages: Iterable[_Page], pause_seconds: float) -> Iterator[_Page]:
@@ -185,20 +194,6 @@ def _gently(pages: Iterable[_Page], pause_seconds: float) -> Iterator[_Page]:
         if number:
             time.sleep(pause_seconds)
         yield page
-
-
-def _look(
-    ledger: Ledger,
-    wanted: Wanted,
-    look: Callable[[Connection, RunState, Sequence[RunId]], Purged],
-    *,
-    batch: int,
-    limit: int | None,
-) -> Iterator[Purged]:
-    def read(state: RunState, page: Sequence[RunId]) -> Purged:
-        return ledger.read(lambda connection: look(connection, state, page))
-
-    return _up_to(limit, _pages(ledger, wanted, batch=batch), read)
 
 
 def _up_to(
@@ -209,12 +204,17 @@ def _up_to(
     """Work page by page, until no more runs than the limit are done."""
     left = limit
     for state, page in pages:
-        done = work(state, page if left is None else page[:left])
-        yield done
-        if left is not None:
-            left -= done.runs
-            if left <= 0:
-                return
+        rest = page
+        while rest:
+            # Of these some may stay, and then those behind them get their turn.
+            some = rest if left is None else rest[:left]
+            rest = rest[len(some) :]
+            done = work(state, some)
+            yield done
+            if left is not None:
+                left -= done.runs
+                if left <= 0:
+                    return
 
 
 def _pages(ledger: Ledger, wanted: Wanted, *, batch: int) -> Iterator[_Page]:

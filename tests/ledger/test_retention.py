@@ -149,6 +149,14 @@ class TestBatches:
         assert purge(ledger, batch=2, limit=limit).runs == min(limit, 5)
         assert find_ids(ledger) == ids[limit:]
 
+    @pytest.mark.parametrize("batch", [2, 100])
+    def test_runs_that_stay_do_not_count_against_the_limit(self, ledger: Ledger, batch: int) -> None:
+        """The oldest stay: those behind them go, and are not passed over."""
+        ids = [put_old_run(ledger, number, review=OPEN if number < 3 else {}) for number in range(6)]
+        assert sum_up(foresee_runs(ledger, OLD, batch=batch, limit=2)).runs == 2
+        assert purge(ledger, batch=batch, limit=2).runs == 2
+        assert find_ids(ledger) == [*ids[:3], ids[5]]
+
     def test_foreseeing_tells_the_same_and_removes_nothing(self, ledger: Ledger) -> None:
         """What a person agrees to is what is done."""
         for number in range(5):
