@@ -37,6 +37,7 @@ DEFAULT: Final = f"{TABLE}_default"
 
 _LOCK_NOT_AVAILABLE: Final = "55P03"
 _CHECK_VIOLATION: Final = "23514"
+_INSUFFICIENT_PRIVILEGE: Final = "42501"
 
 
 def partition_entries(ledger: Ledger, *, months_ahead: int = MONTHS_AHEAD, lock_seconds: float = LOCK_SECONDS) -> None:
@@ -122,7 +123,7 @@ def drop_partitions(
 
     That is looked for while others write: a run that is gone never comes back, and no entry is written into the past.
     Only a transaction that has been open since then could commit one in between, and who is alone with the table counts
-    again. A partition that somebody holds for too long is left to the next call.
+    again. A partition that somebody holds for too long, or that is another role's, is left to the next call.
 
     Returns:
         Each partition that was dropped, and how many entries went with it.
@@ -146,6 +147,10 @@ def _drop(ledger: Ledger, name: str, *, rows: int, lock_seconds: float) -> bool:
                 return False
             connection.execute(text(f"DROP TABLE {name}"))
     except ConfigurationError:
+        return False
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) != _INSUFFICIENT_PRIVILEGE:
+            raise
         return False
     return True
 

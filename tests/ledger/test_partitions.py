@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from threading import Event as Flag
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
 from backout.errors import ConfigurationError
 from backout.events import Event
@@ -318,6 +319,21 @@ class TestPurge:
             "backout_entry_2020_01",
             "backout_entry_2020_02",
         ]
+
+    def test_a_partition_of_another_role_is_emptied_instead(self, aged: Ledger, postgres_url: str) -> None:
+        """Who may remove rows and owns no table purges all the same."""
+        put_old_run(aged, 1)
+        role = f"cleaner_{uuid.uuid4().hex}"
+        run_sql(aged, f"CREATE ROLE {role}", f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}")
+        url = make_url(postgres_url).update_query_dict({"options": f"-c role={role}"})
+        other = Ledger(url.render_as_string(hide_password=False))
+        try:
+            purged = sum(purge_ledger(other, self.ALL), Purged())
+        finally:
+            other.dispose()
+            run_sql(aged, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+        assert (purged.runs, purged.partitions, purged.stray_entries) == (1, 0, 2)
+        assert count_rows(aged)["entry"] == 0
 
     def test_a_transaction_that_was_open_all_the_time_keeps_its_partition(self, aged: Ledger) -> None:
         """Its run is not seen before it commits; who drops waits for it, and counts again."""
