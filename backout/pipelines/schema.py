@@ -106,7 +106,22 @@ def problems_of(error: Exception) -> tuple[str, ...]:
     )
 
 
+_adapters: Final[dict[Any, TypeAdapter[Any]]] = {}
+"""One for each type: the steps of a pipeline share most of theirs, and each takes about a millisecond to make."""
+
+
 def _adapter(annotation: Any, subject: str) -> TypeAdapter[Any]:
+    try:
+        known = _adapters.get(annotation)
+    except TypeError:
+        # Annotated with something that cannot be a key.
+        return _new_adapter(annotation, subject)
+    if known is None:
+        known = _adapters[annotation] = _new_adapter(annotation, subject)
+    return known
+
+
+def _new_adapter(annotation: Any, subject: str) -> TypeAdapter[Any]:
     try:
         adapter = _make_adapter(annotation)
     except PydanticUserError as error:

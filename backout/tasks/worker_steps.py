@@ -11,8 +11,8 @@ from typing import Any, Final
 import click
 from celery import Celery, bootsteps, signals
 
-from backout.errors import BackoutError, LedgerUnavailable
-from backout.pipelines.functions import known_tasks
+from backout.errors import BackoutError, DefinitionError, LedgerUnavailable
+from backout.pipelines.functions import find_function, known_tasks
 from backout.tasks.doctor.answer import SWEEPER_KEY, describe_worker
 from backout.tasks.noticeboard import board
 from backout.tasks.runtime import runtime_of
@@ -58,7 +58,9 @@ class NoticeboardKeeper(bootsteps.StartStopStep):
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
         self._timer: Any = None
-        # Before the pool is forked.
+        # All this before the pool is forked, so that its children have it, and not each of them makes it again.
+        for name in known_tasks():
+            _prepare(name)
         board.open(has_soft_limit=bool(getattr(parent, "soft_time_limit", None)))
 
     def start(self, parent: Any) -> None:
@@ -72,6 +74,15 @@ class NoticeboardKeeper(bootsteps.StartStopStep):
             self._timer.cancel()
 
     terminate = stop
+
+
+def _prepare(task: str) -> None:
+    function = find_function(task)
+    try:
+        _ = function.schema if function is not None else None
+    except DefinitionError:
+        # Told to whoever runs the step.
+        logger.debug("backout: the types of %s cannot be read", task, exc_info=True)
 
 
 def _write_notices(worker: Any) -> None:
