@@ -24,7 +24,7 @@ _SELECT_REVISION: Final = select(column("version_num", String())).select_from(ta
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
 
-REVISION: Final = "0004"
+REVISION: Final = "0005"
 """The newest migration; a test compares. Workers ask at each start, and Alembic would read all migrations to tell."""
 
 

@@ -80,7 +80,8 @@ def test_each_constraint_has_a_row_that_it_refuses() -> None:
         for constraint in table.constraints
         if isinstance(constraint, CheckConstraint)
     }
-    assert {name for name, _, _ in IMPOSSIBLE} == names
+    # On PostgreSQL one CHECK of this name calls a function that has all the others.
+    assert {name for name, _, _ in IMPOSSIBLE} == {name for name in names if not name.endswith("_rules")}
 
 
 def _full_name(table: Table, constraint: CheckConstraint) -> str:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from psycopg import Cursor
+from psycopg import Cursor, RawCursor
 from sqlalchemy import Connection, event, text
 
 from backout.identifiers import RunId, first_run_id_at, new_claim_token
@@ -139,26 +139,27 @@ class _TakenBack(Exception):
 
 def check_writes(ledger: Ledger, write: Callable[[Connection], Any]) -> None:
     """Fail as `check_plans` where something is changed. It is carried out twice, and taken back."""
-    asked: list[tuple[Any, Any]] = []
+    asked: list[tuple[type[Any], str, Any]] = []
+    execute = {kind: kind.execute for kind in (Cursor, RawCursor)}
 
-    class Remembering(Cursor[Any]):
-        """Sees all that goes to the database: the path of a step does not go through SQLAlchemy's events."""
-
-        def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
-            asked.append((query, params))
-            return super().execute(query, params, **options)
+    def remember(self: Any, query: Any, params: Any = None, **options: Any) -> Any:
+        # The path of a step does not go through SQLAlchemy's events.
+        text = query.decode() if isinstance(query, bytes) else query
+        asked.append((RawCursor if isinstance(self, RawCursor) else Cursor, text, params))
+        return execute[asked[-1][0]](self, query, params, **options)
 
     found: list[Any] = []
     with suppress(_TakenBack), ledger.transaction() as connection:
         driver: Any = connection.connection.driver_connection
         with suppress(_TakenBack), connection.begin_nested():
-            driver.cursor_factory = Remembering
-            write(connection)
-            driver.cursor_factory = Cursor
+            with pytest.MonkeyPatch.context() as patching:
+                patching.setattr(Cursor, "execute", remember)
+                patching.setattr(RawCursor, "execute", remember)
+                write(connection)
             raise _TakenBack
         found = [
-            driver.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters).fetchone()[0]
-            for statement, parameters in asked
+            kind(driver).execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters).fetchone()[0]
+            for kind, statement, parameters in asked
         ]
         raise _TakenBack
     check_parts([part for (plan,) in found for part in list_parts(plan["Plan"])])
