@@ -221,7 +221,8 @@ def _is_limited(task: Task[..., Any]) -> bool:
 def _go_to_the_same_queue(app: Celery, running: str, options: Mapping[str, Any], message: StepMessage) -> bool:
     if not has_same_options(options, message.options):
         return False
-    if not app.conf.task_routes or running == message.task:
+    # The router's own table: Celery's settings are slow to ask.
+    if not app.amqp.routes or running == message.task:
         return True
     one, other = (_route(app, name, options, message) for name in (running, message.task))
     return has_same_options(one, other)

@@ -92,7 +92,7 @@ def _run(app: Celery, burst: Burst, message: StepMessage, first: Mapping[str, An
     task = app.tasks[message.task]
     request = _request_of(app, message, first)
     events.note_beginning(task, message, request)
-    _log_received(message)
+    _log_received(request)
     tracer = task.__dict__.get(_OWN_TRACER)
     if tracer is None:
         tracer = task.__dict__[_OWN_TRACER] = build_tracer(task.name, task, app=app)
@@ -129,15 +129,14 @@ def _request_of(app: Celery, message: StepMessage, first: Mapping[str, Any]) -> 
     }
 
 
-def _log_received(message: StepMessage) -> None:
+def _log_received(request: Mapping[str, Any]) -> None:
     if not _received.isEnabledFor(logging.INFO):
         return
-    options = message.sending_options()
     about = {
-        "id": message.task_id,
-        "name": message.task,
-        "args": options["argsrepr"],
-        "kwargs": options["kwargsrepr"],
+        "id": request["id"],
+        "name": request["task"],
+        "args": request["argsrepr"],
+        "kwargs": request["kwargsrepr"],
         "eta": None,
     }
     _received.info(LOG_RECEIVED, about, extra={"data": about})
