@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from backout import Pipeline, RunHandle, RunState
+from backout.faultpoints import FaultPoint
 from tests.integration.engine.kill_matrix import POINTS
 from tests.proof.servers import BrokerPlace, DatabasePlace
 from tests.proof.workers import Supervised
@@ -77,6 +78,21 @@ CELLS: Final = tuple(
 )
 
 
+class Carried(StrEnum):
+    """What carries a run from step to step."""
+
+    MESSAGES = "messages"
+    """Each step has one."""
+    BURSTS = "bursts"
+    """The first step has one, and its worker goes on with the others."""
+
+
+def cells_of(carried: Carried, cells: Sequence[Cell] = CELLS) -> list[Cell]:
+    """Return the places that there are: a step in a burst is claimed before its own path begins."""
+    is_bursting = carried is Carried.BURSTS
+    return [cell for cell in cells if not (is_bursting and cell.point == FaultPoint.BEFORE_CLAIM)]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """Everything that one batch stands on."""
@@ -94,10 +110,15 @@ def is_possible(disaster: Disaster, database: DatabasePlace) -> bool:
 
 
 def run_batch(
-    disaster: Disaster, broker: BrokerPlace, database: DatabasePlace, cells: Sequence[Cell] = CELLS
+    disaster: Disaster,
+    broker: BrokerPlace,
+    database: DatabasePlace,
+    carried: Carried,
+    cells: Sequence[Cell] = CELLS,
 ) -> dict[Cell, str]:
     """Strike once at each place; return what is wrong with each run, empty where nothing is."""
-    with _open_batch(disaster, broker, database, len(cells)) as batch:
+    cells = cells_of(carried, cells)
+    with _open_batch(disaster, broker, database, carried, len(cells)) as batch:
         # A child kills itself where it stands. What strikes all at once waits until each run has come to its place.
         is_common = disaster is not Disaster.CHILD_KILLED
         actions = [f"hold gate-{n}" if is_common else "kill child" for n in range(len(cells))]
@@ -112,11 +133,14 @@ def run_batch(
 
 
 @contextmanager
-def _open_batch(disaster: Disaster, broker: BrokerPlace, database: DatabasePlace, runs: int) -> Iterator[Batch]:
+def _open_batch(
+    disaster: Disaster, broker: BrokerPlace, database: DatabasePlace, carried: Carried, runs: int
+) -> Iterator[Batch]:
     with tempfile.TemporaryDirectory(prefix="backout-crash-") as name:
         holds = disaster is not Disaster.CHILD_KILLED
         # Who stands at a place does not beat: the claim must hold until all have come to theirs.
-        settings = {"backout_lease_seconds": HOLD_SECONDS} if holds else {}
+        settings: dict[str, float] = {"backout_lease_seconds": HOLD_SECONDS} if holds else {}
+        settings["backout_burst_seconds"] = 15 if carried is Carried.BURSTS else 0
         stack = Stack(broker.as_seen(), database.new_url(), Path(name), settings=settings)
         try:
             stack.migrate()

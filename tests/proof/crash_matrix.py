@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from backout.testing.servers import ServerUnavailable
-from tests.proof.cells import CELLS, Cell, Disaster, is_possible, run_batch
+from tests.proof.cells import CELLS, Carried, Cell, Disaster, is_possible, run_batch
 from tests.proof.servers import BROKERS, DATABASES, open_broker, open_database
 
 WIDTH = 19
@@ -25,16 +25,18 @@ def main(words: list[str]) -> int:
     say(f"{'':22}{'':12}" + "".join(f"{disaster.value:>{WIDTH}}" for disaster in given.disaster))
     for broker_name in given.broker:
         for database_name in given.database:
-            try:
-                row = _run_row(broker_name, database_name, given.disaster, failed)
-            except ServerUnavailable as error:
-                # Told, and not counted: the matrix of a machine is that of the servers that it has.
-                say(f"{broker_name:22}{database_name:12}  not tried: {error}")
-                continue
-            counts[f"{broker_name} {database_name}"] = row
-            line = "".join(f"{cell:>{WIDTH}}" for cell in row.values())
-            say(f"{broker_name:22}{database_name:12}{line}")
-    say(f"\n{len(CELLS)} runs in each cell of the table; {len(failed)} ended wrong; {time.monotonic() - started:.0f} s")
+            for carried in given.carried:
+                try:
+                    row = _run_row(broker_name, database_name, carried, given.disaster, failed)
+                except ServerUnavailable as error:
+                    # Told, and not counted: the matrix of a machine is that of the servers that it has.
+                    say(f"{broker_name:12}{carried.value:10}{database_name:12}  not tried: {error}")
+                    continue
+                counts[f"{broker_name} {database_name} {carried.value}"] = row
+                line = "".join(f"{cell:>{WIDTH}}" for cell in row.values())
+                say(f"{broker_name:12}{carried.value:10}{database_name:12}{line}")
+    seconds = time.monotonic() - started
+    say(f"\nUp to {len(CELLS)} runs in each cell of the table; {len(failed)} ended wrong; {seconds:.0f} s")
     for name, problem in failed.items():
         say(f"\n✗ {name}: {problem}")
     if given.json:
@@ -47,11 +49,14 @@ def _read_words(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--broker", choices=BROKERS, nargs="+", default=list(BROKERS))
     parser.add_argument("--database", choices=DATABASES, nargs="+", default=list(DATABASES))
     parser.add_argument("--disaster", type=Disaster, nargs="+", default=list(Disaster), metavar="DISASTER")
+    parser.add_argument("--carried", type=Carried, nargs="+", default=list(Carried), metavar="messages|bursts")
     parser.add_argument("--json", type=Path, default=None, help="write the result to this file, too")
     return parser.parse_args(words)
 
 
-def _run_row(broker: str, database: str, disasters: list[Disaster], failed: dict[str, str]) -> dict[str, str]:
+def _run_row(
+    broker: str, database: str, carried: Carried, disasters: list[Disaster], failed: dict[str, str]
+) -> dict[str, str]:
     row: dict[str, str] = {}
     with (
         tempfile.TemporaryDirectory(prefix="backout-crash-") as folder,
@@ -62,11 +67,12 @@ def _run_row(broker: str, database: str, disasters: list[Disaster], failed: dict
             if not is_possible(disaster, database_place):
                 row[disaster.value] = "–"
                 continue
-            problems = run_batch(disaster, broker_place, database_place)
+            problems = run_batch(disaster, broker_place, database_place, carried)
             wrong = {cell: problem for cell, problem in problems.items() if problem}
-            failed.update({f"{broker}, {database}, {disaster}: {_name(c)}": text for c, text in wrong.items()})
+            where = f"{broker}, {database}, {carried}, {disaster}"
+            failed.update({f"{where}: {_name(cell)}": text for cell, text in wrong.items()})
             row[disaster.value] = f"{len(problems) - len(wrong)} of {len(problems)}"
-            print(f"  {broker}, {database}, {disaster}: {row[disaster.value]}", file=sys.stderr, flush=True)
+            print(f"  {where}: {row[disaster.value]}", file=sys.stderr, flush=True)
     return row
 
 

@@ -155,6 +155,15 @@ def test_step_in_another_queue_is_sent_there(bursting: Stack) -> None:
     assert bursting.states(handle) == {"goods": "succeeded", "unheard": "ready"}
 
 
+def test_step_that_a_route_sends_elsewhere_is_sent_there(new_stack: OpenStack) -> None:
+    """Celery's `task_routes` are asked as they would be for a message."""
+    stack = new_stack(settings={**LONG_BURSTS, "task_routes": {"*.money": {"queue": "nobody"}}})
+    stack.start_worker()
+    handle = stack.start(pipelines.ORDER)
+    wait_until(lambda: stack.messages("nobody", run_id=handle.id), 15, "the message is sent")
+    assert stack.states(handle) == {"goods": "succeeded", "money": "ready"}
+
+
 def test_without_bursts_each_step_has_its_message(new_stack: OpenStack) -> None:
     """0 turns bursts off."""
     stack = new_stack(settings={"backout_burst_seconds": 0})
