@@ -37,6 +37,10 @@ class CursorRows:
     def __init__(self, rows: Sequence[tuple[Any, ...]]) -> None:
         self._rows: Final = rows
 
+    def all(self) -> list[tuple[Any, ...]]:
+        """Return all rows."""
+        return list(self._rows)
+
     def one_or_none(self) -> tuple[Any, ...] | None:
         """Return the only row; `None` when there is none."""
         if len(self._rows) > 1:

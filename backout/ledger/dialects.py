@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, cast
@@ -36,6 +36,7 @@ from backout.ledger.change import Change
 from backout.ledger.cursors import RecordingConnection
 from backout.ledger.driver import DriverStatement
 from backout.ledger.durability import DurabilitySetting
+from backout.ledger.given import GivenInsert, GivenRow, insert_at_once, insert_returning
 from backout.ledger.models import Instant
 from backout.ledger.mysql import MySQL
 from backout.ledger.mysql_errors import REPEATABLE, is_outage, number_of
@@ -176,6 +177,7 @@ class PostgreSQL:
     # round trip, but SQLAlchemy takes 20 µs each time a connection is switched and given back.
     engine_options: Final[Mapping[str, Any]] = {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}
     transaction_options: Final[Mapping[str, Any]] = {"isolation_level": "READ COMMITTED"}
+    insert_given = staticmethod(insert_at_once)
 
     def prepare(self, engine: Engine) -> None:
         """Change nothing: the defaults are right."""
@@ -242,6 +244,7 @@ class SQLite:
     driver: Final = "pysqlite"
     engine_options: Final[Mapping[str, Any]] = {}
     transaction_options: Final[Mapping[str, Any]] = {}
+    insert_given = staticmethod(insert_returning)
 
     def prepare(self, engine: Engine) -> None:
         """Take the write lock at BEGIN and wait for it.
@@ -346,6 +349,13 @@ def insert_new(connection: RecordingConnection, table: Table, values: RowValues)
         False when a unique index has the row: nothing was written.
     """
     return dialect_of(connection.dialect.name).insert_new(connection, table, values)
+
+
+def insert_given(
+    connection: RecordingConnection, given: GivenInsert, rows: Sequence[GivenRow], parameters: Parameters
+) -> set[str]:
+    """Insert many rows as `insert_new` does, with what belongs to them; return the ids of those that were new."""
+    return dialect_of(connection.dialect.name).insert_given(connection, given, rows, parameters)
 
 
 def as_committed(connection: RecordingConnection, statement: Select[Any]) -> Select[Any]:

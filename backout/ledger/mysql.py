@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from backout.ledger.change import Change
 from backout.ledger.cursors import RecordingConnection
 from backout.ledger.durability import DurabilitySetting
+from backout.ledger.given import insert_and_look
 from backout.ledger.mysql_errors import BROKEN_CHECK, DUPLICATE, number_of
 from backout.ledger.statements import Parameters, RowValues, follow_up, matched, run_known
 
@@ -53,6 +54,7 @@ class MySQL:
         "connect_args": {"charset": "utf8mb4"},
     }
     transaction_options: Final[Mapping[str, Any]] = {}
+    insert_given = staticmethod(insert_and_look)
 
     def __init__(self, name: str) -> None:
         self.name: Final = name

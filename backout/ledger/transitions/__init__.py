@@ -18,6 +18,7 @@ from backout.ledger.transitions.facts import (
     record_refused_message,
 )
 from backout.ledger.transitions.following import NextClaim, NextStep
+from backout.ledger.transitions.many_runs import create_runs
 from backout.ledger.transitions.onward import (
     GoneOn,
     Onward,
@@ -85,6 +86,7 @@ __all__ = [
     "confirm_step",
     "continue_rollback",
     "create_run",
+    "create_runs",
     "doubt_step",
     "drop_compensation",
     "end_wait",
