@@ -49,6 +49,7 @@ from backout.ledger.records import EntryRecord, ReviewRecord, RunRecord, StepRec
 from backout.ledger.retention import Purged
 from backout.pipelines.decorators import step
 from backout.pipelines.definition import Retry, Step
+from backout.pipelines.enqueued import EnqueuedRuns, RefusedInput
 from backout.pipelines.follow import FollowedEntries, follow
 from backout.pipelines.handle import RunHandle
 from backout.pipelines.pipeline import Pipeline
@@ -66,6 +67,7 @@ __all__ = [
     "ConfigurationError",
     "DefinitionError",
     "Direction",
+    "EnqueuedRuns",
     "EntryRecord",
     "FailStep",
     "FollowedEntries",
@@ -85,6 +87,7 @@ __all__ = [
     "Preview",
     "Purged",
     "Refusal",
+    "RefusedInput",
     "Request",
     "RequestError",
     "Retry",

@@ -34,6 +34,10 @@ class RecordingEngine:
         """Return False: it is left to the sweeper."""
         return False
 
+    def send_many(self, messages: Sequence[StepMessage]) -> int:
+        """Return how many there are: they are left to the sweeper."""
+        return len(messages)
+
     def send_compensations(self, messages: Sequence[StepMessage]) -> bool:
         """Return False when there is one to send: it is left to the sweeper."""
         return not messages
@@ -44,6 +48,9 @@ class RecordingEngine:
 
     def announce(self, run_id: RunId, *, after_id: int | None, actors: Collection[str] | None = None) -> None:
         """Tell nobody: whoever wants to know follows the entries."""
+
+    def announce_created(self, run_ids: Collection[RunId], *, actors: Collection[str]) -> None:
+        """Tell nobody, as `announce`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,6 +49,11 @@ def list_last_entries(connection: Connection, *, limit: int, run_id: RunId | Non
     return _read(connection, statement)[::-1]
 
 
+def list_entries_of(connection: Connection, run_ids: Collection[RunId]) -> list[FollowedEntry]:
+    """Return all entries of some runs that are young, in the order of their ids."""
+    return _read(connection, _FOLLOWED.where(entry.c.run_id.in_(run_ids)))
+
+
 def list_entries_between(
     connection: Connection, ranges: Sequence[tuple[int, int]], *, limit: int
 ) -> list[FollowedEntry]:

@@ -28,6 +28,9 @@ class Engine(Protocol):
     def send(self, message: StepMessage) -> bool:
         """Send a message; False when the broker did not take it: the sweeper will."""
 
+    def send_many(self, messages: Sequence[StepMessage]) -> int:
+        """Send many steps' messages; return how many the broker is not known to have taken: the sweeper will."""
+
     def send_compensations(self, messages: Sequence[StepMessage]) -> bool:
         """Send compensations as one chain, in this order. Returns as `send`."""
 
@@ -36,6 +39,9 @@ class Engine(Protocol):
 
     def announce(self, run_id: RunId, *, after_id: int | None, actors: Collection[str] | None = None) -> None:
         """Tell what has happened to a run after an entry, by these actors, after the commit. Never raises."""
+
+    def announce_created(self, run_ids: Collection[RunId], *, actors: Collection[str]) -> None:
+        """Tell of many runs that these actors have just created them, after the commit. Never raises."""
 
 
 _resolvers: list[Callable[[], Engine | None]] = []

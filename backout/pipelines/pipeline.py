@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +11,9 @@ from backout.identifiers import RunId
 from backout.ledger import queries
 from backout.pipelines.definition import DEFAULT_REVIEW_WITHIN, PipelineDefinition, Step
 from backout.pipelines.engine import current_engine
+from backout.pipelines.enqueued import EnqueuedRuns
 from backout.pipelines.handle import RunHandle
+from backout.pipelines.many import OnError, Progress, SourceEventIds, enqueue_many
 from backout.pipelines.registry import add_pipeline
 from backout.pipelines.sensitive import FieldNames
 from backout.pipelines.start import enqueue
@@ -88,6 +90,51 @@ class Pipeline(PipelineDefinition):
                 or session is not the ledger's database's. Nothing was written; the caller's transaction goes on.
         """
         return enqueue(self, value, source_event_id=source_event_id, connection=connection, session=session)
+
+    def enqueue_many(
+        self,
+        inputs: Iterable[Any],
+        *,
+        source_event_ids: SourceEventIds = None,
+        on_error: OnError = "collect",
+        progress: Progress | None = None,
+        connection: Any = None,
+        session: Any = None,
+    ) -> EnqueuedRuns:
+        """Record a run for each of many inputs and send their first steps; ten times as fast as one by one.
+
+        Up to a thousand runs, or 1 MiB of input as JSON, are one transaction, after whose commit their messages are
+        sent. When the process dies in between, what is committed stays; calling again is safe with source event ids.
+
+        Args:
+            inputs: as of `enqueue`; may be a generator, of which a thousand at most are held.
+            source_event_ids: which event asks for each run, as of `enqueue`: a function of the input as the first step
+                gets it, or `"pairs"` when the inputs are pairs `(input, source_event_id)`. Each must then have one; of
+                two inputs with the same one, the second gets the first's run (R9). `None`: there are no events.
+            on_error: what to do with an input that cannot be used: `"collect"` names it in the result and in a warning
+                of the log, and the others are enqueued; `"raise"` raises its error, with its index as a note, when
+                those before it are enqueued, and no other is.
+            progress: called after each transaction with the number of inputs that are done, how many of them were
+                refused, and how many there are in all; `None` where the inputs do not tell.
+            connection: as of `enqueue`; all runs are then in the caller's transaction, and messages wait for its end.
+            session: as of `enqueue`.
+
+        Returns:
+            The handles of the runs, the inputs that were refused, and how many messages the broker did not take.
+
+        Raises:
+            InvalidInput, PayloadTooLarge: with `on_error="raise"`, an input cannot be used.
+            ConfigurationError: as of `enqueue`, or an argument is none of the above. Nothing was written.
+        """
+        return enqueue_many(
+            self,
+            inputs,
+            source_event_ids=source_event_ids,
+            on_error=on_error,
+            progress=progress,
+            connection=connection,
+            session=session,
+        )
 
     def get_run(self, run_id: str) -> RunHandle:
         """Return a run of this pipeline by its id, as an application has kept it.

@@ -117,6 +117,17 @@ class Announcer:
             ]
         )
 
+    def announce_created(self, run_ids: Collection[RunId], *, actors: Collection[str]) -> None:
+        """Tell that runs are there, as `announce` would one by one: with one query for all. Never raises."""
+        if not run_ids or not self.is_heard():
+            return
+        try:
+            found = self._ledger.read(lambda connection: following.list_entries_of(connection, run_ids))
+        except Exception:
+            logger.exception("backout: the creation of %d runs is not announced", len(run_ids))
+            return
+        self._tell([one for one in found if one.entry.actor in actors])
+
     def _tell(self, followed: Sequence[FollowedEntry]) -> None:
         events = [event for one in followed for event in read_lifecycle(one.entry, pipeline=one.pipeline)]
         for event in events:

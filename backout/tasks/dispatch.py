@@ -28,6 +28,11 @@ def is_broker_taking() -> bool:
     return _is_taking[0]
 
 
+def note_broker(*, is_taking: bool) -> None:
+    """Remember whether the broker took what was sent elsewhere in this process."""
+    _is_taking[0] = is_taking
+
+
 def send_step(app: Celery, message: StepMessage) -> bool:
     """Send one step's message. Returns within 20 seconds, whatever the broker does, unless settings were changed.
 

@@ -20,6 +20,7 @@ from backout.settings import PREFIX, Settings
 from backout.tasks.announce import Announcer
 from backout.tasks.broker import apply_broker_defaults, has_quorum_queues
 from backout.tasks.dispatch import send_compensations, send_step
+from backout.tasks.dispatch_many import send_steps
 
 CACHED_PLANS: Final = 200
 _ATTRIBUTE: Final = "_backout_runtime"
@@ -59,6 +60,10 @@ class Runtime:
         """Send a step's message; False when the broker did not take it: the sweeper will."""
         return send_step(self.app, message)
 
+    def send_many(self, messages: Sequence[StepMessage]) -> int:
+        """Send many steps' messages; return how many the broker is not known to have taken: the sweeper will."""
+        return send_steps(self.app, messages)
+
     def send_compensations(self, messages: Sequence[StepMessage]) -> bool:
         """Send compensations as one chain, in this order. Returns as `send`."""
         return send_compensations(self.app, messages)
@@ -77,6 +82,10 @@ class Runtime:
     ) -> None:
         """Tell what has happened to a run, as signals and Celery events. See `Announcer.announce`."""
         self.announcer.announce(run_id, after_id=after_id, actors=actors, without_claim=without_claim)
+
+    def announce_created(self, run_ids: Collection[RunId], *, actors: Collection[str]) -> None:
+        """Tell that runs are there. See `Announcer.announce_created`."""
+        self.announcer.announce_created(run_ids, actors=actors)
 
     def plan_of(self, run_id: RunId, digest: str) -> Plan:
         """Return the plan that was recorded with a run; read once for each digest.

@@ -28,6 +28,11 @@ class RecordingEngine:
         self.sent.append((message,))
         return True
 
+    def send_many(self, messages: Sequence[StepMessage]) -> int:
+        """Note each of them."""
+        self.sent += ((message,) for message in messages)
+        return 0
+
     def send_compensations(self, messages: Sequence[StepMessage]) -> bool:
         """Note a chain; an empty one is none."""
         if messages:
@@ -39,6 +44,9 @@ class RecordingEngine:
         return None
 
     def announce(self, run_id: RunId, *, after_id: int | None, actors: Collection[str] | None = None) -> None:
+        """Nobody listens."""
+
+    def announce_created(self, run_ids: Collection[RunId], *, actors: Collection[str]) -> None:
         """Nobody listens."""
 
 

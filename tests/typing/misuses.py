@@ -62,6 +62,10 @@ def wrong_steps_and_pipelines(order: Order) -> None:
     fulfil_order.enqueue()  # type: ignore[call-arg] # a run has an input
     fulfil_order.enqueue(order, "form-8812")  # type: ignore[call-arg] # options are keywords
     fulfil_order.enqueue(order, source_event_id=8812)  # type: ignore[arg-type] # text
+    fulfil_order.enqueue_many(7)  # type: ignore[arg-type] # many inputs
+    fulfil_order.enqueue_many([order], source_event_ids=["form-8812"])  # type: ignore[arg-type] # a function, or "pairs"
+    fulfil_order.enqueue_many([order], on_error="ignore")  # type: ignore[arg-type] # collect or raise
+    fulfil_order.enqueue_many([order], progress=True)  # type: ignore[arg-type] # a function
     fulfil_order.delay(order)  # type: ignore[attr-defined] # a pipeline is no task
     charge_card.delay(order)  # type: ignore[attr-defined] # nor is a step
     other: Step[[str], Charge] = charge_card  # type: ignore[assignment] # a step's signature is part of its type

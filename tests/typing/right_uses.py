@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any, assert_type
 
@@ -18,6 +18,7 @@ from backout import (
     ConfigurationError,
     DefinitionError,
     Direction,
+    EnqueuedRuns,
     EntryRecord,
     FailStep,
     FollowedEntries,
@@ -37,6 +38,7 @@ from backout import (
     Preview,
     Purged,
     Refusal,
+    RefusedInput,
     Request,
     RequestError,
     Retry,
@@ -214,6 +216,18 @@ def enqueue(order: Order, connection: object, session: object) -> None:
     states: list[tuple[StepState, Direction]] = [(row.state, row.direction) for row in handle.steps()]
     reasons: list[str | None] = [entry.reason for entry in handle.entries()]
     print(handle.id, handle.status(), handle.output, states, reasons)
+
+
+def enqueue_many(orders: Iterable[Order], pairs: list[tuple[Order, str]], connection: object, session: object) -> None:
+    result = fulfil_order.enqueue_many(orders)
+    assert_type(result, EnqueuedRuns)
+    assert_type(list(result), list[RunHandle])
+    assert_type(result.refused, tuple[RefusedInput, ...])
+    assert_type(result.refused[0].error, RequestError)
+    assert_type((len(result), result.created, result.unsent, result.refused[0].index), tuple[int, int, int | None, int])
+    fulfil_order.enqueue_many((order for order in orders), source_event_ids=lambda order: str(order.id))
+    fulfil_order.enqueue_many(pairs, source_event_ids="pairs", on_error="raise", session=session)
+    fulfil_order.enqueue_many(orders, progress=lambda done, refused, total: print(done, total), connection=connection)
 
 
 def bind(app: Celery) -> None:
