@@ -14,7 +14,7 @@ from typing import Final, assert_never
 from backout.compensations.plan import PlannedUndo, RollbackPlan, Undo
 from backout.compensations.reviews import rollback_so_far
 from backout.identifiers import RunId, TaskId, new_task_id
-from backout.ledger import queries, transitions
+from backout.ledger import queries, transitions, undoing
 from backout.ledger.records import StepKey, StepRecord
 from backout.ledger.session import LedgerConnection
 from backout.pipelines.contract import Plan, RecoveryKind
@@ -141,7 +141,7 @@ def walk_back(
         actor: who causes it.
         reason: why, where a person does.
     """
-    waiting = queries.next_undos(connection, run_id, limit=links)
+    waiting = undoing.next_undos(connection, run_id, limit=links)
     if not waiting:
         return WalkedOn(outcome=finish_way_back(connection, plan, run_id, actor=actor, reason=reason))
     if waiting[0].state is StepState.PENDING:
@@ -235,6 +235,6 @@ def remaining_chain(
     parent_id: TaskId | None,
 ) -> tuple[StepMessage, ...]:
     """Return the chain of all compensations of a run that are still to run; the first one is due."""
-    waiting = queries.next_undos(connection, run_id, limit=links)
+    waiting = undoing.next_undos(connection, run_id, limit=links)
     rows = [(step.key, step.task_id, step.attempt) for step in waiting]
     return chain_messages(plan, rows, links, parent_id=parent_id)

@@ -40,7 +40,7 @@ from backout.ledger.given import GivenInsert, GivenRow, insert_at_once, insert_r
 from backout.ledger.models import Instant
 from backout.ledger.mysql import MySQL
 from backout.ledger.mysql_errors import REPEATABLE, is_outage, number_of
-from backout.ledger.statements import Parameters, RowValues, follow_up, run_known
+from backout.ledger.statements import Parameters, RowValues, follow_up, run_known, select_known
 
 READS_ONLY: Final = "backout_reads_only"
 """Execution option of a connection that changes nothing."""
@@ -217,6 +217,10 @@ class PostgreSQL:
         """Run the change; return the matched row, `None` when the guard matched nothing and nothing was written."""
         return _for_driver(change, connection.dialect).first_row(connection, parameters)
 
+    def all_rows(self, connection: Connection, statement: Select[Any], parameters: Parameters) -> Sequence[RowValues]:
+        """Run a SELECT; return its rows."""
+        return _for_driver(statement, connection.dialect).all_rows(connection, parameters)
+
     def insert_new(self, connection: RecordingConnection, table: Table, values: RowValues) -> bool:
         """Insert a row; False when a unique index has it already."""
         statement = postgresql.insert(table).on_conflict_do_nothing().returning(*table.primary_key)
@@ -228,8 +232,8 @@ class PostgreSQL:
 
 
 @lru_cache(maxsize=200)
-def _for_driver(change: Change, dialect: Dialect) -> DriverStatement:
-    return DriverStatement.compile(change.as_one_statement, dialect)
+def _for_driver(source: Change | Select[Any], dialect: Dialect) -> DriverStatement:
+    return DriverStatement.compile(source.as_one_statement if isinstance(source, Change) else source, dialect)
 
 
 class SQLite:
@@ -245,6 +249,7 @@ class SQLite:
     engine_options: Final[Mapping[str, Any]] = {}
     transaction_options: Final[Mapping[str, Any]] = {}
     insert_given = staticmethod(insert_returning)
+    all_rows = staticmethod(select_known)
 
     def prepare(self, engine: Engine) -> None:
         """Take the write lock at BEGIN and wait for it.
@@ -338,6 +343,11 @@ def _switch_to_wal(connection: Any) -> None:
 def apply(connection: Connection, change: Change, parameters: Parameters) -> RowValues | None:
     """Run a change on this connection's database; `None` when its guard matched nothing and nothing was written."""
     return dialect_of(connection.dialect.name).apply(connection, change, parameters)
+
+
+def all_rows(connection: Connection, statement: Select[Any], parameters: Parameters) -> Sequence[RowValues]:
+    """Run a SELECT that is a constant of its module, and kept compiled; return its rows. No parameter is for an IN."""
+    return dialect_of(connection.dialect.name).all_rows(connection, statement, parameters)
 
 
 def insert_new(connection: RecordingConnection, table: Table, values: RowValues) -> bool:

@@ -91,6 +91,22 @@ class DriverStatement:
             return None
         return {name: processed(process, value) for (name, process), value in zip(self.columns, row, strict=True)}
 
+    def all_rows(self, connection: Connection, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Run it and return its rows, in their order. Arguments and errors as of `first_row`."""
+        values = [
+            processed(process, parameters[name] if name is not None else None) for name, process in self.arguments
+        ]
+        driver: Any = connection.connection.driver_connection
+        try:
+            rows = _cursor_class()(driver).execute(self.text, values).fetchall()
+        except BaseException as error:
+            # As in `first_row`.
+            connection._handle_dbapi_exception(error, self.text.decode(), tuple(values), None, None)
+        return [
+            {name: processed(process, value) for (name, process), value in zip(self.columns, row, strict=True)}
+            for row in rows
+        ]
+
 
 @cache
 def _cursor_class() -> Any:

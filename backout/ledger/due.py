@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, exists, func, literal, select
+from sqlalchemy import Connection, Row, Select, bindparam, exists, func, literal, select
 
 from backout.events import Event
 from backout.identifiers import RunId, TaskId
-from backout.ledger.dialects import after, now, skip_locked
+from backout.ledger.change import constant
+from backout.ledger.dialects import after, all_rows, now, skip_locked
 from backout.ledger.models import entry, run, step
 from backout.ledger.records import StepKey
 from backout.states import Direction, RunState, StepState
@@ -65,6 +66,17 @@ _ROWS: Final = select(
 )
 _DUE: Final = skip_locked(
     _ROWS.where(step.c.sweep_at.is_not(None), step.c.sweep_at <= now()).order_by(step.c.sweep_at),
+)
+
+
+_ALIVE: Final = select(func.max(step.c.may_run_until).label("until")).where(
+    step.c.run_id == bindparam("b_run_id", type_=step.c.run_id.type),
+    step.c.direction == constant(Direction.FORWARD.value),
+    step.c.may_run_until > now(),
+)
+_STEP_ALIVE: Final = _ALIVE.where(
+    step.c.round == bindparam("b_round", type_=step.c.round.type),
+    step.c.position == bindparam("b_position", type_=step.c.position.type),
 )
 
 
@@ -171,14 +183,13 @@ def alive_until(connection: Connection, run_id: RunId, *, of: StepKey | None = N
         run_id: the run.
         of: only attempts of this step, whatever its direction says.
     """
-    statement = select(func.max(step.c.may_run_until)).where(
-        step.c.run_id == run_id,
-        step.c.direction == Direction.FORWARD.value,
-        step.c.may_run_until > now(),
-    )
+    parameters: dict[str, Any] = {"b_run_id": run_id}
+    statement = _ALIVE
     if of is not None:
-        statement = statement.where(step.c.round == of.round, step.c.position == of.position)
-    until: datetime | None = connection.execute(statement).scalar_one()
+        statement = _STEP_ALIVE
+        parameters |= {"b_round": of.round, "b_position": of.position}
+    (row,) = all_rows(connection, statement, parameters)
+    until: datetime | None = row["until"]
     return until
 
 

@@ -17,7 +17,7 @@ from backout.ledger.cursors import RecordingConnection
 from backout.ledger.durability import DurabilitySetting
 from backout.ledger.given import insert_and_look
 from backout.ledger.mysql_errors import BROKEN_CHECK, DUPLICATE, number_of
-from backout.ledger.statements import Parameters, RowValues, follow_up, matched, run_known
+from backout.ledger.statements import Parameters, RowValues, follow_up, matched, run_known, select_known
 
 LOCK_SECONDS: Final = 30
 """How long a statement waits for another transaction's row."""
@@ -55,6 +55,7 @@ class MySQL:
     }
     transaction_options: Final[Mapping[str, Any]] = {}
     insert_given = staticmethod(insert_and_look)
+    all_rows = staticmethod(select_known)
 
     def __init__(self, name: str) -> None:
         self.name: Final = name

@@ -8,14 +8,26 @@ from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Column, Connection, Row, Select, case, func, literal, literal_column, select
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    bindparam,
+    case,
+    func,
+    literal,
+    select,
+)
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from backout.events import Event
 from backout.identifiers import ClaimToken, RunId, TaskId, run_ids_from
 from backout.jsontext import JsonValue
+from backout.ledger.change import constant
 from backout.ledger.cursors import RecordingConnection
-from backout.ledger.dialects import as_committed, now
+from backout.ledger.dialects import all_rows, as_committed, now
 from backout.ledger.lists import Narrowed, count_each_state, newest_ids
 from backout.ledger.models import entry, review, run, step
 from backout.ledger.records import (
@@ -30,8 +42,8 @@ from backout.ledger.records import (
 from backout.states import Direction, ReviewReason, RollbackOutcome, RunState, StepState
 
 
-def _values(row: Row[Any], enums: Mapping[str, type[StrEnum]]) -> dict[str, Any]:
-    values = dict(row._mapping)
+def _values(row: Row[Any] | Mapping[str, Any], enums: Mapping[str, type[StrEnum]]) -> dict[str, Any]:
+    values = dict(row._mapping if isinstance(row, Row) else row)
     for name, enum in enums.items():
         if values[name] is not None:
             values[name] = enum(values[name])
@@ -44,25 +56,29 @@ _ENTRY_ENUMS: Final = {"direction": Direction, "event": Event}
 _REVIEW_ENUMS: Final = {"direction": Direction, "reason": ReviewReason}
 
 
-_PLACES: Final[Mapping[Any, Any]] = {
-    Direction.FORWARD.value: literal_column("1"),
-    Direction.VERIFY.value: literal_column("2"),
-    Direction.RECONCILE.value: literal_column("3"),
-    Direction.COMPENSATION.value: literal_column("4"),
-}
+def place_of_direction() -> ColumnElement[int]:
+    """Return where a row stands among the rows of its step: forward, questions, compensation."""
+    order = (Direction.FORWARD, Direction.VERIFY, Direction.RECONCILE, Direction.COMPENSATION)
+    places: dict[Any, Any] = {constant(way.value): constant(place) for place, way in enumerate(order)}
+    return case(places, value=step.c.direction)
 
 
-def _columns(record: type[Any], table: Any) -> list[Column[Any]]:
+def columns_of(record: type[Any], table: Any) -> list[Column[Any]]:
+    """Return the columns of a table that a record has, in the record's order."""
     return [table.c[name] for name in record.__dataclass_fields__]
 
 
-_RUNS: Final = select(*_columns(RunRecord, run))
-_STEPS: Final = select(*_columns(StepRecord, step))
-_ENTRIES: Final = select(*_columns(EntryRecord, entry))
-_REVIEWS: Final = select(*_columns(ReviewRecord, review))
+_RUNS: Final = select(*columns_of(RunRecord, run))
+_STEPS: Final = select(*columns_of(StepRecord, step))
+_ENTRIES: Final = select(*columns_of(EntryRecord, entry))
+_REVIEWS: Final = select(*columns_of(ReviewRecord, review))
+_RUN: Final = _RUNS.where(run.c.id == bindparam("b_run_id", type_=run.c.id.type))
+_STEPS_OF_RUN: Final = _STEPS.where(step.c.run_id == bindparam("b_run_id", type_=step.c.run_id.type)).order_by(
+    step.c.round, place_of_direction(), step.c.start_order
+)
 
 
-def run_record(row: Row[Any]) -> RunRecord:
+def run_record(row: Row[Any] | Mapping[str, Any]) -> RunRecord:
     """Return a row of `backout_run` with the columns of a record."""
     return RunRecord(**_values(row, _RUN_ENUMS))
 
@@ -77,6 +93,11 @@ def entry_record(row: Row[Any]) -> EntryRecord:
     return EntryRecord(**_values(row, _ENTRY_ENUMS))
 
 
+def step_record(row: Row[Any] | Mapping[str, Any]) -> StepRecord:
+    """Return a row of `backout_step`."""
+    return StepRecord(**_values(row, _STEP_ENUMS))
+
+
 def review_record(row: Row[Any]) -> ReviewRecord:
     """Return a row of `backout_review`."""
     return ReviewRecord(**_values(row, _REVIEW_ENUMS))
@@ -88,8 +109,8 @@ def find_run(connection: Connection, run_id: RunId) -> RunRecord | None:
         UUID(run_id)
     except ValueError:
         return None
-    row = connection.execute(_RUNS.where(run.c.id == run_id)).one_or_none()
-    return run_record(row) if row is not None else None
+    rows = all_rows(connection, _RUN, {"b_run_id": run_id})
+    return run_record(rows[0]) if rows else None
 
 
 def find_run_ids(connection: Connection, prefix: str, *, limit: int = 2) -> list[RunId]:
@@ -169,18 +190,13 @@ def list_steps(connection: Connection, run_id: RunId) -> list[StepRecord]:
 
     Questions about steps stand between the two.
     """
-    statement = _STEPS.where(step.c.run_id == run_id).order_by(
-        step.c.round,
-        case(_PLACES, value=step.c.direction),
-        step.c.start_order,
-    )
-    return [StepRecord(**_values(row, _STEP_ENUMS)) for row in connection.execute(statement)]
+    return [step_record(row) for row in all_rows(connection, _STEPS_OF_RUN, {"b_run_id": run_id})]
 
 
 def find_step(connection: Connection, key: StepKey) -> StepRecord | None:
     """Return one step row; `None` when there is none."""
     row = connection.execute(_where_key(_STEPS, key)).one_or_none()
-    return StepRecord(**_values(row, _STEP_ENUMS)) if row is not None else None
+    return step_record(row) if row is not None else None
 
 
 def find_output(connection: Connection, run_id: RunId, step_name: str) -> StepRecord | None:
@@ -196,13 +212,13 @@ def find_output(connection: Connection, run_id: RunId, step_name: str) -> StepRe
         .limit(1)
     )
     row = connection.execute(statement).one_or_none()
-    return StepRecord(**_values(row, _STEP_ENUMS)) if row is not None else None
+    return step_record(row) if row is not None else None
 
 
 def find_key_holder(connection: Connection, exclusive_key: str) -> StepRecord | None:
     """Return the step row that holds an idempotency key which is unique over runs; `None` when nobody does."""
     row = connection.execute(_STEPS.where(step.c.exclusive_key == exclusive_key)).one_or_none()
-    return StepRecord(**_values(row, _STEP_ENUMS)) if row is not None else None
+    return step_record(row) if row is not None else None
 
 
 def list_entries(
@@ -250,21 +266,6 @@ def load_input(connection: Connection, run_id: RunId) -> JsonValue:
     """Return the input of a run, as JSON; `None` when the ledger has no such run."""
     stored: JsonValue = connection.execute(select(run.c.input).where(run.c.id == run_id)).scalar_one_or_none()
     return stored
-
-
-def find_rollback_cause(connection: Connection, run_id: RunId) -> tuple[str, str]:
-    """Return why a run is rolled back, in one line, and who asked for it."""
-    cause = connection.execute(select(run.c.error_summary).where(run.c.id == run_id)).scalar_one_or_none()
-    started = connection.execute(
-        select(entry.c.actor, entry.c.reason)
-        .where(entry.c.run_id == run_id, entry.c.event == Event.ROLLBACK_STARTED.value)
-        .order_by(entry.c.id.desc())
-        .limit(1),
-    ).one_or_none()
-    # A run that had succeeded has no error: there the cause is why a person asked.
-    if started is None:
-        return cause or "", ""
-    return started.reason or cause or "", started.actor
 
 
 def is_rollback_open(connection: Connection, run_id: RunId) -> bool:
@@ -351,29 +352,6 @@ def find_claim(connection: Connection, key: StepKey) -> Claim | None:
         forgiven_attempts=row.forgiven_attempts,
         run=RunFacts.from_row(row._asdict()),
     )
-
-
-def next_undos(connection: Connection, run_id: RunId, *, limit: int = 100) -> list[StepRecord]:
-    """Return what is still to run on a run's way back, in order: compensations, and questions asked before them.
-
-    Args:
-        connection: any.
-        run_id: the run.
-        limit: the most to return; each compensation asks, and a long rollback must not read all of it each time.
-    """
-    statement = _STEPS.where(
-        step.c.run_id == run_id,
-        step.c.direction.in_((Direction.COMPENSATION.value, Direction.RECONCILE.value)),
-        step.c.state.in_(
-            (
-                StepState.PENDING.value,
-                StepState.READY.value,
-                StepState.RETRY_SCHEDULED.value,
-                StepState.WAITING.value,
-            ),
-        ),
-    ).order_by(step.c.start_order, case(_PLACES, value=step.c.direction))
-    return [StepRecord(**_values(row, _STEP_ENUMS)) for row in connection.execute(statement.limit(limit))]
 
 
 def _where_key(statement: Select[Any], key: StepKey) -> Select[Any]:

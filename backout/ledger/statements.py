@@ -5,7 +5,7 @@ They need a transaction. Parameters are given once for all parts; each part take
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, assert_never
 
@@ -63,6 +63,11 @@ def matched(row: RowValues) -> Parameters:
 def run_known(connection: Connection, statement: Select[Any] | Update | Insert, known: Parameters) -> CursorResult[Any]:
     """Run a statement with those of the known parameters that it uses."""
     return connection.execute(statement, {name: known[name] for name in _bind_names(statement)})
+
+
+def select_known(connection: Connection, statement: Select[Any], known: Parameters) -> Sequence[RowValues]:
+    """Run a SELECT with those of the known parameters that it uses; return its rows."""
+    return [dict(row) for row in run_known(connection, statement, known).mappings()]
 
 
 @cache

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from celery.worker import state as worker_state
 
 from backout.errors import StepTimedOut
 from backout.jsontext import dump_json
-from backout.ledger import queries
+from backout.ledger import queries, undoing
 from backout.ledger.records import Claim, StepRecord
 from backout.ledger.session import LedgerConnection
 from backout.pipelines.contract import CompensationContract, QuestionContract, StepContract
@@ -108,16 +108,6 @@ class _Companion:
     more_data: tuple[Any, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Background:
-    """What is recorded about the step that a companion belongs to."""
-
-    forward: StepRecord
-    question: StepRecord | None
-    cause: str
-    requested_by: str
-
-
 def _companion_of(runtime: Runtime, work: Work) -> _Companion:
     claim, contract = work.attempt.claim, work.attempt.contract
     # An outage is no failure of the companion: it waits, at most until its timeout.
@@ -146,18 +136,12 @@ def _companion_of(runtime: Runtime, work: Work) -> _Companion:
     return _Companion(context=asking, more_data=(output,))
 
 
-def _read_background(connection: LedgerConnection, claim: Claim) -> _Background:
-    forward = queries.find_step(connection, replace(claim.key, direction=Direction.FORWARD))
-    if forward is None:
+def _read_background(connection: LedgerConnection, claim: Claim) -> undoing.Background:
+    found = undoing.find_background(connection, claim.key)
+    if found is None:
         message = f"run {claim.key.run_id} has a {claim.key.direction} of {claim.step} and no such step"
         raise LookupError(message)
-    cause, requested_by = queries.find_rollback_cause(connection, claim.key.run_id)
-    return _Background(
-        forward=forward,
-        question=queries.find_step(connection, replace(claim.key, direction=Direction.RECONCILE)),
-        cause=cause,
-        requested_by=requested_by,
-    )
+    return found
 
 
 def _is_being_terminated() -> bool:

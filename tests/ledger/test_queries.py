@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection
 
 from backout.identifiers import RunId
-from backout.ledger import due, queries
+from backout.ledger import due, queries, undoing
 from backout.ledger.session import Ledger
 from backout.states import RunState
 from tests.support.ledgers import (
@@ -241,12 +241,12 @@ def test_reading_changes_nothing(ledger: Ledger) -> None:
         queries.list_reviews(connection)
         queries.load_plan(connection, run_id)
         queries.load_input(connection, run_id)
-        queries.find_rollback_cause(connection, run_id)
+        undoing.find_background(connection, key)
         queries.count_by_state(connection)
         queries.read_clock(connection)
         due.take_due_steps(connection, limit=5)
         queries.find_claim(connection, key)
-        queries.next_undos(connection, run_id)
+        undoing.next_undos(connection, run_id)
     assert take_snapshot(ledger) == before
 
 

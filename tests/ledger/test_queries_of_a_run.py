@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from backout.identifiers import RunId, new_claim_token, new_run_id
-from backout.ledger import due, queries, transitions
+from backout.ledger import due, queries, transitions, undoing
 from backout.ledger.records import StepKey
 from backout.ledger.session import Ledger
 from backout.states import Direction, ReviewReason, RollbackOutcome, RunState, StepState
@@ -98,7 +98,7 @@ class TestSteps:
             put_step(connection, key_of(run_id, 0), state=StepState.READY)
             put_step(connection, key_of(run_id, 0, Direction.COMPENSATION), state=StepState.PENDING, start_order=2)
             put_step(connection, key_of(run_id, 1, Direction.COMPENSATION), state=state, start_order=1)
-        found = ledger.read(lambda connection: queries.next_undos(connection, run_id))
+        found = ledger.read(lambda connection: undoing.next_undos(connection, run_id))
         assert [row.position for row in found] == ([1, 0] if is_to_run else [0])
 
 
@@ -210,28 +210,6 @@ def open_review(connection: Connection, run_id: RunId, about: StepKey | None) ->
         rollback_outcome=RollbackOutcome.PARTIAL,
         deadline_at=LATER,
     )
-
-
-class TestRollbackCause:
-    def test_it_is_the_error_and_who_asked(self, ledger: Ledger) -> None:
-        """A compensation can be told why it runs."""
-        with ledger.transaction() as connection:
-            run_id = put_run(connection, state=RunState.RUNNING)
-            transitions.begin_rollback(
-                connection,
-                run_id,
-                operator_state="…",
-                error_summary="declined",
-                requested_by="anna",
-                compensations=(),
-            )
-        found = ledger.read(lambda connection: queries.find_rollback_cause(connection, run_id))
-        assert found == ("declined", "anna")
-
-    def test_a_run_that_was_never_rolled_back_has_none(self, ledger: Ledger) -> None:
-        """Asking too early is no error."""
-        run_id = create_run(ledger)
-        assert ledger.read(lambda connection: queries.find_rollback_cause(connection, run_id)) == ("", "")
 
 
 class TestDueSteps:
