@@ -188,6 +188,8 @@ TRANSITIONS: Final[Mapping[str, Arrow]] = MappingProxyType(
         "end_wait": _step({StepState.WAITING}, StepState.READY),
         # Nobody may claim it until a person has decided.
         "hold_step": _step({StepState.READY, StepState.RETRY_SCHEDULED}, StepState.PENDING),
+        # Its turn has come, and the worker that ended the one before goes on at once: it was never ready.
+        "claim_compensation": _step({StepState.PENDING}, StepState.RUNNING),
         "claim_step": _step({StepState.READY, StepState.RETRY_SCHEDULED}, StepState.RUNNING),
         "succeed_step": _step({StepState.RUNNING}, StepState.SUCCEEDED),
         "skip_step": _step({StepState.RUNNING}, StepState.SKIPPED),

@@ -87,6 +87,9 @@ class Change:
         run_columns: columns of the matched step's run to return as well, under `run_<name>`.
         changed_columns: the same, but as `run_update`, which then has no guard of its own, has left them: after a wait
             for whoever had locked the run, while `run_columns` are as the statement found them.
+        requires: must find a row, or nothing is written; it locks what it finds, before the guard is looked at.
+        also: what else changes if the guard matched, in this order: guards of other rows, no two of them of the same,
+            with their rows to insert and nothing else. Theirs may match nothing.
     """
 
     guard: Update
@@ -95,11 +98,16 @@ class Change:
     run_update: Update | None = None
     run_columns: tuple[Column[Any], ...] = ()
     changed_columns: tuple[Column[Any], ...] = ()
+    requires: Select[Any] | None = None
+    also: tuple[Change, ...] = ()
 
     @cached_property
     def as_one_statement(self) -> Select[Any]:
         """The whole change as one SELECT over data-modifying common table expressions."""
-        matched = self.as_guard.cte("matched")
+        guard = self.as_guard
+        if self.requires is not None:
+            guard = guard.where(exists(select(literal(1)).select_from(self.requires.cte("required"))))
+        matched = guard.cte("matched")
         statement = select(*(matched.c[column.name] for column in self.returning))
         if self.run_columns:
             statement = statement.add_columns(*_run_labels(self.run_columns)).join_from(
@@ -116,9 +124,16 @@ class Change:
                 columns = (changed.c[column.name].label(f"run_{column.name}") for column in self.changed_columns)
                 is_its_run = changed.c.id == matched.c.run_id
                 statement = statement.add_columns(*columns).join_from(matched, changed, is_its_run)
-        for number, inserted in enumerate(self._inserts(matched, changed)):
+        also = [
+            change.as_guard.where(exists(select(literal(1)).select_from(matched))).cte(f"also_{number}")
+            for number, change in enumerate(self.also)
+        ]
+        # Rows are inserted in the order in which the other databases do it: first the change's own.
+        sources = [(row, matched) for row in self.rows]
+        sources += [(row, cte) for change, cte in zip(self.also, also, strict=True) for row in change.rows]
+        for number, inserted in enumerate(_inserts(sources, changed)):
             statement = statement.add_cte(inserted.cte(f"insert_{number}"))
-        return statement
+        return statement.add_cte(*also)
 
     @cached_property
     def as_guard(self) -> Update:
@@ -185,19 +200,25 @@ class Change:
             wanted |= {value.column.name: value.column for value in row.values.values() if isinstance(value, Matched)}
         return tuple(wanted.values())
 
-    def _inserts(self, matched: CTE, changed: CTE | None) -> list[Insert]:
-        """Return one INSERT … SELECT for each table: rows of one statement keep their order, statements do not."""
-        grouped: dict[str, list[NewRow]] = {}
-        for row in self.rows:
-            grouped.setdefault(row.table.name, []).append(row)
-        inserts = []
-        for rows in grouped.values():
-            table = rows[0].table
-            columns = list(dict.fromkeys(name for row in rows for name in row.values))
-            selects = [_select_row(row, columns, matched, changed) for row in rows]
-            source = selects[0] if len(selects) == 1 else union_all(*selects)
-            inserts.append(insert(table).from_select(columns, source))
-        return inserts
+
+def _inserts(sources: list[tuple[NewRow, CTE]], changed: CTE | None) -> list[Insert]:
+    """Return one INSERT … SELECT for each table: rows of one statement keep their order, statements do not.
+
+    Args:
+        sources: the rows, each with what has returned the row that it is about.
+        changed: what has returned the run; `None`: nothing changes it.
+    """
+    grouped: dict[str, list[tuple[NewRow, CTE]]] = {}
+    for row, matched in sources:
+        grouped.setdefault(row.table.name, []).append((row, matched))
+    inserts = []
+    for rows in grouped.values():
+        table = rows[0][0].table
+        columns = list(dict.fromkeys(name for row, _ in rows for name in row.values))
+        selects = [_select_row(row, columns, matched, changed) for row, matched in rows]
+        source = selects[0] if len(selects) == 1 else union_all(*selects)
+        inserts.append(insert(table).from_select(columns, source))
+    return inserts
 
 
 def assignments(statement: Update) -> dict[str, Any]:

@@ -40,7 +40,7 @@ from backout.ledger.given import GivenInsert, GivenRow, insert_at_once, insert_r
 from backout.ledger.models import Instant
 from backout.ledger.mysql import MySQL
 from backout.ledger.mysql_errors import REPEATABLE, is_outage, number_of
-from backout.ledger.statements import Parameters, RowValues, follow_up, run_known, select_known
+from backout.ledger.statements import Parameters, RowValues, follow_up, is_met, run_known, select_known
 
 READS_ONLY: Final = "backout_reads_only"
 """Execution option of a connection that changes nothing."""
@@ -306,10 +306,12 @@ class SQLite:
 
     def apply(self, connection: Connection, change: Change, parameters: Parameters) -> RowValues | None:
         """Run the change; return the matched row, `None` when the guard matched nothing and nothing was written."""
+        if not is_met(connection, change, parameters):
+            return None
         row = run_known(connection, change.as_guard, parameters).mappings().one_or_none()
         if row is None:
             return None
-        return follow_up(connection, change, dict(row), parameters, run_update=change.run_update)
+        return follow_up(connection, change, dict(row), parameters, run_update=change.run_update, apply=self.apply)
 
     def insert_new(self, connection: RecordingConnection, table: Table, values: RowValues) -> bool:
         """Insert a row; False when a unique index has it already."""

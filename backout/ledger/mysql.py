@@ -17,7 +17,7 @@ from backout.ledger.cursors import RecordingConnection
 from backout.ledger.durability import DurabilitySetting
 from backout.ledger.given import insert_and_look
 from backout.ledger.mysql_errors import BROKEN_CHECK, DUPLICATE, number_of
-from backout.ledger.statements import Parameters, RowValues, follow_up, matched, run_known, select_known
+from backout.ledger.statements import Parameters, RowValues, follow_up, is_met, matched, run_known, select_known
 
 LOCK_SECONDS: Final = 30
 """How long a statement waits for another transaction's row."""
@@ -112,13 +112,16 @@ class MySQL:
 
     def apply(self, connection: Connection, change: Change, parameters: Parameters) -> RowValues | None:
         """Run the change; return the matched row, `None` when the guard matched nothing and nothing was written."""
+        if not is_met(connection, change, parameters):
+            return None
         row = run_known(connection, change.as_lock, parameters).mappings().one_or_none()
         # The guard is asked again: it may look at the time, and clocks are set back.
         if row is None or run_known(connection, change.as_ordered_guard, parameters).rowcount != 1:
             return None
         if change.as_read_again is not None:
             row = run_known(connection, change.as_read_again, matched(dict(row))).mappings().one()
-        return follow_up(connection, change, dict(row), parameters, run_update=change.as_ordered_run_update)
+        run_update = change.as_ordered_run_update
+        return follow_up(connection, change, dict(row), parameters, run_update=run_update, apply=self.apply)
 
     def insert_new(self, connection: RecordingConnection, table: Table, values: RowValues) -> bool:
         """Insert a row; False when a unique index has it already.

@@ -5,7 +5,7 @@ They need a transaction. Parameters are given once for all parts; each part take
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, assert_never
 
@@ -16,6 +16,12 @@ from backout.ledger.change import ACTIVE, Change, When
 
 Parameters = Mapping[str, Any]
 RowValues = Mapping[str, Any]
+Apply = Callable[[Connection, Change, Parameters], object]
+
+
+def is_met(connection: Connection, change: Change, parameters: Parameters) -> bool:
+    """Return whether what a change requires is there, and lock it."""
+    return change.requires is None or bool(select_known(connection, change.requires, parameters))
 
 
 def follow_up(
@@ -25,14 +31,26 @@ def follow_up(
     parameters: Parameters,
     *,
     run_update: Update | None,
+    apply: Apply,
 ) -> RowValues:
-    """Run what follows from a guard that has matched this row; return the row, with the columns of its run."""
+    """Run what follows from a guard that has matched this row; return the row, with the columns of its run.
+
+    Args:
+        connection: a transaction.
+        change: whose guard has matched.
+        row: what it matched.
+        parameters: of the change.
+        run_update: of the change, as this database takes it.
+        apply: runs a change, for those that follow from this one.
+    """
     known = {**parameters, **matched(row)}
     is_run_changed = run_update is not None and run_known(connection, run_update, known).rowcount == 1
     changed_run = _read(connection, change.as_changed_run_read, known)
     for statement, inserted in change.as_inserts:
         if _is_inserted(inserted.when, is_run_changed=is_run_changed, run_state=changed_run.get("run_state")):
             run_known(connection, statement, known)
+    for one in change.also:
+        apply(connection, one, parameters)
     found = _read(connection, change.as_run_read if change.run_columns else None, known)
     return {**row, **found, **changed_run}
 

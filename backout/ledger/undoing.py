@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Integer, Select, and_, bindparam, func, select
+from sqlalchemy import ColumnElement, Connection, Integer, Select, and_, bindparam, func, select
 
 from backout.events import Event
 from backout.identifiers import RunId
@@ -16,8 +16,7 @@ from backout.ledger.queries import columns_of, place_of_direction, step_record
 from backout.ledger.records import StepKey, StepRecord
 from backout.states import Direction, StepState
 
-TO_RUN: Final = (StepState.PENDING, StepState.READY, StepState.RETRY_SCHEDULED, StepState.WAITING)
-"""States of a row of the way back that is still to run."""
+_TO_RUN: Final = (StepState.PENDING, StepState.READY, StepState.RETRY_SCHEDULED, StepState.WAITING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,15 +44,27 @@ def _bind(column: Any) -> Any:
     return bindparam(f"b_{column.name}", type_=column.type)
 
 
+def is_to_run() -> ColumnElement[bool]:
+    """Match the rows of a way back that are still to run."""
+    return and_(
+        _one_of(step.c.direction, Direction.COMPENSATION, Direction.RECONCILE),
+        _one_of(step.c.state, *_TO_RUN),
+    )
+
+
+def order_of_undoing() -> tuple[ColumnElement[int], ...]:
+    """Return what rows of a way back are ordered by: a question stands before the undo that it is asked for."""
+    return step.c.start_order, place_of_direction()
+
+
 def _first_undos() -> Select[Any]:
     return (
         select(*columns_of(StepRecord, step))
         .where(
             step.c.run_id == _bind(step.c.run_id),
-            _one_of(step.c.direction, Direction.COMPENSATION, Direction.RECONCILE),
-            _one_of(step.c.state, *TO_RUN),
+            is_to_run(),
         )
-        .order_by(step.c.start_order, place_of_direction())
+        .order_by(*order_of_undoing())
         .limit(bindparam("b_limit", type_=Integer()))
     )
 

@@ -36,7 +36,7 @@ from backout.tasks.decisions import (
 from backout.tasks.onward import claimed_by, next_message, onward_of
 from backout.tasks.outcome import Failed, Skipped, Succeeded
 from backout.tasks.questions import ask_first, confirm, leave_open, run_again, undo_answered, verified
-from backout.tasks.rollback import turn_back, undo_next
+from backout.tasks.rollback import turn_back, undo_at_once, undo_next
 from backout.tasks.runtime import Runtime
 
 BY_ITSELF: Final = Ended()
@@ -51,6 +51,11 @@ def record(runtime: Runtime, attempt: Attempt, decision: Decision, hand: Hand | 
         decision: about it.
         hand: takes up what comes next in the same commit, if it may; `None`: a message is to be sent.
     """
+    if hand is not None and isinstance(decision, UndoNext):
+        with runtime.ledger.change() as connection:
+            recorded = undo_at_once(connection, attempt, decision, hand)
+        if recorded is not None:
+            return recorded
     is_one_change = isinstance(decision, GoOn | TryAgain | GiveBack)
     with runtime.ledger.change() if is_one_change else runtime.ledger.transaction() as connection:
         return write(connection, runtime, attempt, decision, hand=hand)

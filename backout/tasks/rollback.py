@@ -14,9 +14,10 @@ from backout.compensations.way_back import (
     rows_of_way_back,
     walk_back,
 )
-from backout.ledger import due, queries, transitions
-from backout.ledger.records import Claim
+from backout.ledger import due, queries, transitions, undoing
+from backout.ledger.records import Claim, StepRecord
 from backout.ledger.session import LedgerConnection
+from backout.pipelines.message import StepMessage
 from backout.pipelines.words import state_of_rollback, state_while_undoing
 from backout.states import ReviewReason, StepState
 from backout.tasks.attempt import Attempt, Recorded
@@ -122,7 +123,54 @@ def undo_next(
     """Record the end of a compensation and make the next one ready, or close the rollback; needs a transaction."""
     if not _end_compensation(connection, attempt, decision.outcome):
         return None
-    return _take_up(connection, walk_on(connection, runtime, attempt), hand)
+    offer = _offer_next(connection, attempt, hand) if hand is not None else None
+    if offer is None:
+        return _take_up(connection, walk_on(connection, runtime, attempt), hand)
+    row, message, asked = offer
+    claim = transitions.claim_compensation(connection, attempt.claim, row, asked)
+    return walk_on(connection, runtime, attempt) if claim is None else _say_next(message, claim)
+
+
+def undo_at_once(connection: LedgerConnection, attempt: Attempt, decision: UndoNext, hand: Hand) -> Recorded | None:
+    """Record the success of a compensation and claim the next one in one change; a `Ledger.change()` scope is enough.
+
+    Returns:
+        `None` when that cannot be, for one of many reasons: nothing was written, and `undo_next` says why or goes on.
+    """
+    if not isinstance(decision.outcome, Succeeded):
+        return None
+    offer = _offer_next(connection, attempt, hand)
+    if offer is None:
+        return None
+    row, message, asked = offer
+    claim = transitions.succeed_and_claim(
+        connection,
+        attempt.claim,
+        output=decision.outcome.output,
+        operator_state=state_while_undoing(attempt.contract),
+        following=row,
+        asked=asked,
+    )
+    return None if claim is None else _say_next(message, claim)
+
+
+def _offer_next(
+    connection: LedgerConnection, attempt: Attempt, hand: Hand
+) -> tuple[StepRecord, StepMessage, transitions.NextClaim] | None:
+    """Return the next compensation and the claim on it, where its turn comes now and this worker may go on with it."""
+    waiting = undoing.next_undos(connection, attempt.claim.key.run_id, limit=1)
+    if not waiting or waiting[0].state is not StepState.PENDING:
+        return None
+    row = waiting[0]
+    keyed = [(row.key, row.task_id, row.attempt)]
+    (message,) = chain_messages(attempt.plan, keyed, 1, parent_id=attempt.claim.task_id)
+    # A question before an undo is never taken up.
+    asked = hand.claim_for(message)
+    return None if asked is None else (row, message, asked)
+
+
+def _say_next(message: StepMessage, claim: Claim) -> Recorded:
+    return Recorded(consequence=f"{claim.step} is next to be undone", claimed=(message, claim))
 
 
 def walk_on(connection: LedgerConnection, runtime: Runtime, attempt: Attempt) -> Recorded:
@@ -146,12 +194,7 @@ def _end_compensation(connection: LedgerConnection, attempt: Attempt, outcome: S
     state = state_while_undoing(attempt.contract)
     match outcome:
         case Succeeded(output=output):
-            if not transitions.succeed_compensation(connection, claim, output=output, operator_state=state):
-                return False
-            if not transitions.undo_step(connection, claim.key):
-                # It failed or was cut off, and keeps that state; its key is free all the same.
-                transitions.free_key(connection, claim.key)
-            return True
+            return transitions.succeed_compensation(connection, claim, output=output, operator_state=state)
         case Skipped(reason=reason):
             return transitions.skip_compensation(connection, claim, reason=reason, operator_state=state)
         case Failed(error=error):

@@ -37,6 +37,7 @@ OF_OTHERS = {
     "assign_review",
     "continue_rollback",  # walks `turn_run_back`, see `test_run_arrows`
     "resolve_review",
+    "succeed_and_claim",  # walks arrows of three rows, see `test_undo_and_claim`
     "start_step",  # walks `create_step`, see `test_by_hand`
 }
 """Functions of runs and reviews, and the one that makes a row: they walk no arrow from one state of a row."""

@@ -74,6 +74,13 @@ def walk_claim(connection: Connection, scene: Scene) -> object:
     )
 
 
+def walk_claim_compensation(connection: Connection, scene: Scene) -> object:
+    asked = transitions.NextClaim(
+        token=new_claim_token(), lease_seconds=60, worker="worker-1", process=None, detail={"burst": "b"}
+    )
+    return transitions.claim_compensation(connection, scene.claim, as_seen(connection, scene), asked)
+
+
 def _onward(scene: Scene, operator_state: str, *, is_last: bool) -> Onward:
     following = None if is_last else describe_next(scene.claim, "book")
     return Onward(following=following, operator_state=operator_state, resend_seconds=60)

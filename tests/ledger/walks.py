@@ -117,6 +117,15 @@ WALKS: Final = {
         },
         events=(Event.ATTEMPT_STARTED,),
     ),
+    "claim_compensation": Walk(
+        arrow="claim_compensation",
+        call=walking.walk_claim_compensation,
+        target=StepState.RUNNING,
+        step_columns=frozenset({"state", "attempt", "claim_token", "claim_expires_at", "sweep_at", "started_at"}),
+        events=(Event.ATTEMPT_STARTED,),
+        directions=COMPENSATION,
+        is_in_transaction=True,
+    ),
     "succeed_step": Walk(
         arrow="succeed_step",
         call=walking.walk_succeed(is_last=False),

@@ -190,7 +190,6 @@ class RecordedRun:
             claim = self.claim(name, direction=Direction.COMPENSATION)
             with self.ledger.transaction() as connection:
                 assert transitions.succeed_compensation(connection, claim, output=None, operator_state=f"{name}_undone")
-                transitions.undo_step(connection, claim.key)
                 for position in range(claim.key.position - 1, -1, -1):
                     if self.plan.steps[position].compensation is not None:
                         key = self.key(self.plan.steps[position].name, Direction.COMPENSATION)

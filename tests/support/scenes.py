@@ -124,7 +124,6 @@ def finish(run: RecordedRun) -> None:
         assert claim is not None
         with run.ledger.transaction() as connection:
             assert transitions.succeed_compensation(connection, claim, output=None, operator_state="undone")
-            transitions.undo_step(connection, claim.key)
             walk_back(connection, run.plan, run.id, resend_seconds=engine.settings.resend_seconds, links=50)
 
 

@@ -29,6 +29,7 @@ from backout.ledger.transitions.onward import (
     verify_step,
 )
 from backout.ledger.transitions.outcomes import fail_step, schedule_retry
+from backout.ledger.transitions.planning import NewCompensation, plan_again, plan_compensation
 from backout.ledger.transitions.questions import (
     NewQuestion,
     answer_question,
@@ -39,11 +40,10 @@ from backout.ledger.transitions.questions import (
 )
 from backout.ledger.transitions.reviews import assign_review, resolve_review
 from backout.ledger.transitions.rollback import (
-    NewCompensation,
-    plan_again,
-    plan_compensation,
+    claim_compensation,
     ready_step,
     skip_compensation,
+    succeed_and_claim,
     succeed_compensation,
     undo_step,
 )
@@ -79,6 +79,7 @@ __all__ = [
     "assign_review",
     "begin_rollback",
     "cancel_run",
+    "claim_compensation",
     "claim_step",
     "clear_doubt",
     "close_run",
@@ -119,6 +120,7 @@ __all__ = [
     "skip_compensation",
     "skip_step",
     "start_step",
+    "succeed_and_claim",
     "succeed_compensation",
     "succeed_run",
     "succeed_step",

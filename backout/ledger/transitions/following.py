@@ -13,7 +13,7 @@ from backout.identifiers import ClaimToken, TaskId
 from backout.ledger.change import ACTIVE, NewRow, When
 from backout.ledger.dialects import after, now
 from backout.ledger.models import entry, run, step
-from backout.ledger.records import Claim, StepKey
+from backout.ledger.records import Claim, RunFacts, StepKey
 from backout.ledger.transitions.parts import bind, seconds, step_entry
 from backout.states import Direction, RunState, StepState
 
@@ -177,11 +177,16 @@ def claim_of_next(ended: Claim, following: NextStep, row: Mapping[str, Any]) -> 
         idempotency_key=following.idempotency_key,
         task_id=following.task_id,
         external_ids={},
-        run=replace(
-            ended.run,
-            state=RunState(row["run_state"]),
-            external_ids=row["run_external_ids"],
-            last_successful_step=row["run_last_successful_step"],
-            deadline_at=row["run_deadline_at"],
-        ),
+        run=facts_after(ended.run, row),
+    )
+
+
+def facts_after(known: RunFacts, row: Mapping[str, Any]) -> RunFacts:
+    """Return what is known of a run, with `FACTS_OF_NEXT` as the end of a row has left them, as `run_<name>`."""
+    return replace(
+        known,
+        state=RunState(row["run_state"]),
+        external_ids=row["run_external_ids"],
+        last_successful_step=row["run_last_successful_step"],
+        deadline_at=row["run_deadline_at"],
     )

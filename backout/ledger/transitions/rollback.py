@@ -1,21 +1,33 @@
-"""The arrows of a rollback: planned all at once, readied one after the other, each undoing its forward step."""
+"""The arrows of a way back that is walked: each compensation in its turn, undoing its forward step."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, insert, literal, null, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    exists,
+    func,
+    literal_column,
+    not_,
+    null,
+    select,
+    update,
+)
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from backout.events import Event
 from backout.identifiers import TaskId
 from backout.jsontext import JsonValue
-from backout.ledger.change import Change
-from backout.ledger.dialects import after, apply, now
+from backout.ledger.change import ACTIVE, Change, constant
+from backout.ledger.dialects import after, apply, now, skip_locked
 from backout.ledger.models import entry, run, step
-from backout.ledger.records import Claim, StepKey
+from backout.ledger.records import Claim, StepKey, StepRecord
+from backout.ledger.transitions.following import FACTS_OF_NEXT, NextClaim, facts_after
 from backout.ledger.transitions.parts import (
     ENGINE,
     MATCHED,
@@ -29,133 +41,111 @@ from backout.ledger.transitions.parts import (
     step_entry,
     this_run,
 )
-from backout.states import TRANSITIONS, Direction, StepState, sources
+from backout.ledger.undoing import is_to_run, order_of_undoing
+from backout.states import Direction, StepState, sources
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewCompensation:
-    """A row of the rollback plan that is not yet stored.
-
-    Attributes:
-        state: ready for the first to run, or waiting until a time; pending for the others, kept or skipped where
-            nothing is run.
-        start_order: the place in the order of undoing, from 1.
-        reason: why it is kept or skipped; empty otherwise.
-        wait_until: aware; given for a row that waits.
-        is_planned_again: an earlier rollback has left the row, with its undo failed, left out or kept.
-    """
-
-    key: StepKey
-    step: str
-    state: StepState
-    start_order: int
-    idempotency_key: str
-    task_id: TaskId
-    reason: str = ""
-    wait_until: datetime | None = None
-    is_planned_again: bool = False
-
-
-_PLANNED_EVENTS: Final = {
-    StepState.READY: Event.STEP_READY,
-    StepState.PENDING: Event.COMPENSATION_PLANNED,
-    StepState.WAITING: Event.WAIT_STARTED,
-    StepState.KEPT: Event.STEP_KEPT,
-    StepState.SKIPPED: Event.STEP_SKIPPED,
-}
-
-
-def plan_compensation(
-    connection: Connection,
-    planned: Sequence[NewCompensation],
-    *,
-    actor: str,
-    resend_seconds: float,
-) -> None:
-    """Record the whole rollback plan, in the order of undoing. Needs the transaction of `begin_rollback`."""
-    for row in planned:
-        if row.state.value not in TRANSITIONS["plan_compensation"].targets:
-            message = f"a compensation cannot be planned as {row.state}"
-            raise ValueError(message)
-        write = plan_again if row.is_planned_again else _insert
-        write(connection, row, resend_seconds=resend_seconds)
-        connection.execute(
-            insert(entry).values(
-                at=now(),
-                **_key_columns(row.key),
-                step=row.step,
-                event=_PLANNED_EVENTS[row.state].value,
-                actor=actor,
-                reason=row.reason or None,
-            ),
-        )
-
-
-def _planned_values(row: NewCompensation, resend_seconds: float) -> dict[str, Any]:
-    is_ready = row.state is StepState.READY
-    return {
-        "state": row.state.value,
-        "start_order": row.start_order,
-        "task_id": row.task_id,
-        "sends": 1 if is_ready else 0,
-        "sweep_at": after(literal(resend_seconds)) if is_ready else row.wait_until,
-        "dispatched_at": now() if is_ready else null(),
-        "finished_at": now() if row.state.is_finished else null(),
-    }
-
-
-def plan_again(connection: Connection, row: NewCompensation, *, resend_seconds: float) -> None:
-    """Plan a compensation that an earlier rollback has left, with its undo failed, left out or kept.
-
-    Its attempts and its idempotency key stay: what an earlier undo has done, this one must not do twice.
-
-    Raises:
-        RuntimeError: it is under way, or has succeeded; the caller's transaction must be rolled back.
-    """
-    again = (
-        update(step)
-        .where(key_is(), one_of(step.c.state, sources("plan_again")))
-        .values(
-            **_planned_values(row, resend_seconds),
-            claim_token=null(),
-            forgiven_attempts=step.c.attempt - step.c.lost_attempts,
-        )
-    )
-    if connection.execute(again, key_parameters(row.key)).rowcount != 1:
-        message = f"the compensation of {row.step} in run {row.key.run_id} is under way already"
-        raise RuntimeError(message)
-
-
-def _insert(connection: Connection, row: NewCompensation, *, resend_seconds: float) -> None:
-    connection.execute(
-        insert(step).values(
-            **_key_columns(row.key),
-            **_planned_values(row, resend_seconds),
-            step=row.step,
-            attempt=0,
-            lost_attempts=0,
-            idempotency_key=row.idempotency_key,
-            external_ids={},
-        ),
-    )
-
-
-def _key_columns(key: StepKey) -> dict[str, Any]:
-    return {
-        "run_id": key.run_id,
-        "round": key.round,
-        "position": key.position,
-        "direction": key.direction.value,
-    }
-
-
-_SUCCEED: Final = Change(
-    guard=claimed_step("succeed_step").values(
-        {**ended(StepState.SUCCEEDED), "output": bind(step.c.output), "error": null()},
-    ),
+_IS_FORWARD_ROW: Final = and_(
+    step.c.run_id == bind(step.c.run_id),
+    step.c.round == bind(step.c.round),
+    step.c.position == bind(step.c.position),
+    step.c.direction == constant(Direction.FORWARD.value),
+)
+_UNDO: Final = Change(
+    guard=update(step)
+    .where(_IS_FORWARD_ROW, one_of(step.c.state, sources("undo_step")))
+    .values(state=StepState.UNDONE.value, exclusive_key=null()),
     returning=MATCHED,
-    rows=(step_entry(Event.STEP_SUCCEEDED),),
-    run_update=this_run().values(attempt_count=run.c.attempt_count + 1, operator_state=bind(run.c.operator_state)),
+    rows=(step_entry(Event.STEP_UNDONE),),
+)
+_FREE_KEY: Final = Change(
+    # It failed or was cut off, and keeps that state; its key is free all the same. Never a row that `_UNDO` matches.
+    guard=update(step)
+    .where(_IS_FORWARD_ROW, not_(one_of(step.c.state, sources("undo_step"))), step.c.exclusive_key.is_not(None))
+    .values(exclusive_key=null()),
+    returning=MATCHED,
+)
+
+
+def _is_next(columns: ReadOnlyColumnCollection[str, Any]) -> ColumnElement[bool]:
+    """Match the next compensation of the way back, as it was read, in the table or in a selection from it."""
+    return and_(
+        columns.run_id == bind(step.c.run_id),
+        columns.round == bind(step.c.round, "next_round"),
+        columns.position == bind(step.c.position, "next_position"),
+        columns.direction == constant(Direction.COMPENSATION.value),
+        # What a person has changed since has another task id.
+        columns.task_id == bind(step.c.task_id, "next_task_id"),
+        one_of(columns.state, sources("claim_compensation")),
+    )
+
+
+_IS_ACTIVE: Final = exists(
+    select(literal_column("1")).where(run.c.id == bind(step.c.run_id), one_of(run.c.state, ACTIVE)),
+)
+
+
+def _claim_next(guard: ColumnElement[bool], **more: Any) -> Change:
+    return Change(
+        guard=update(step)
+        .where(guard)
+        .values(
+            state=StepState.RUNNING.value,
+            attempt=step.c.attempt + 1,
+            claim_token=bind(step.c.claim_token, "next_claim_token"),
+            claim_expires_at=after(seconds("lease")),
+            claimed_by=bind(step.c.claimed_by),
+            sweep_at=after(seconds("lease")),
+            sends=0,
+            started_at=func.coalesce(step.c.started_at, now()),
+        ),
+        returning=MATCHED,
+        rows=(
+            step_entry(
+                Event.ATTEMPT_STARTED,
+                actor=bind(entry.c.actor, "worker"),
+                detail=bind(entry.c.detail, "claim_detail"),
+            ),
+        ),
+        **more,
+    )
+
+
+def _is_first() -> Select[Any]:
+    """Return what finds the next row if it is the first of what is left, and may be claimed now.
+
+    It locks the row and its run. Whoever holds either of them, a person perhaps, is not waited for: this statement
+    would not see what they have done (READ COMMITTED on PostgreSQL), and a later one does.
+    """
+    first = (
+        select(step.c.run_id, step.c.round, step.c.position, step.c.direction, step.c.task_id, step.c.state)
+        .join_from(step, run, run.c.id == step.c.run_id)
+        .where(step.c.run_id == bind(step.c.run_id), is_to_run(), one_of(run.c.state, ACTIVE))
+        .order_by(*order_of_undoing())
+        .limit(1)
+    )
+    found = skip_locked(first).subquery("first")
+    return select(found.c.position).where(_is_next(found.c))
+
+
+_CLAIM_NEXT: Final = _claim_next(and_(_is_next(step.c), _IS_ACTIVE), run_columns=FACTS_OF_NEXT)
+
+
+def _succeed(**more: Any) -> Change:
+    counted = this_run().values(attempt_count=run.c.attempt_count + 1, operator_state=bind(run.c.operator_state))
+    return Change(
+        guard=claimed_step("succeed_step").values(
+            {**ended(StepState.SUCCEEDED), "output": bind(step.c.output), "error": null()},
+        ),
+        returning=MATCHED,
+        rows=(step_entry(Event.STEP_SUCCEEDED),),
+        run_update=counted,
+        **more,
+    )
+
+
+_SUCCEED: Final = _succeed(also=(_UNDO, _FREE_KEY))
+_SUCCEED_AND_CLAIM: Final = _succeed(
+    requires=_is_first(), also=(_UNDO, _FREE_KEY, _claim_next(_is_next(step.c))), changed_columns=FACTS_OF_NEXT
 )
 _SKIP: Final = Change(
     guard=claimed_step("skip_step").values(ended(StepState.SKIPPED)),
@@ -166,19 +156,97 @@ _SKIP: Final = Change(
 
 
 def succeed_compensation(connection: Connection, claim: Claim, *, output: JsonValue, operator_state: str) -> bool:
-    """Walk `succeed_step` for a compensation. Needs a transaction: `undo_step` and what comes next belong into it.
+    """Walk `succeed_step` for a compensation, and `undo_step` for its step where that had succeeded.
+
+    A step that had not keeps its state, and gives its key of its own free. Needs a transaction: what comes next belongs
+    into it.
 
     Returns:
         False when the claim was lost meanwhile: nothing was written (R3).
     """
-    parameters = {
+    return apply(connection, _SUCCEED, _end_parameters(claim, output, operator_state)) is not None
+
+
+def succeed_and_claim(
+    connection: Connection,
+    claim: Claim,
+    *,
+    output: JsonValue,
+    operator_state: str,
+    following: StepRecord,
+    asked: NextClaim,
+) -> Claim | None:
+    """Walk `succeed_step`, `undo_step` and, for the next compensation, `claim_compensation`. One commit of its own.
+
+    Locks the next row and the run, then this row and its step's.
+
+    Args:
+        connection: a `Ledger.change()` scope, or a transaction.
+        claim: of the attempt that succeeded.
+        output: validated, as JSON.
+        operator_state: of the run from now on.
+        following: the next of the way back, as it was read.
+        asked: who claims it.
+
+    Returns:
+        `None` when the claim was lost (R3), when a person has stopped the run (R13) or just holds it, or when the next
+        row is not what it was or not the first any more: nothing was written. `succeed_compensation` tells.
+    """
+    parameters = _end_parameters(claim, output, operator_state) | _next_parameters(following, asked)
+    row = apply(connection, _SUCCEED_AND_CLAIM, parameters)
+    return None if row is None else _claim_of(claim, following, asked, row)
+
+
+def claim_compensation(connection: Connection, ended: Claim, following: StepRecord, asked: NextClaim) -> Claim | None:
+    """Claim the next compensation whose turn has come. Needs the transaction in which the one before it has ended.
+
+    That one's UPDATE of the run holds its lock: what a person has done to the run before is seen (R13).
+
+    Returns:
+        `None` when it is not pending any more, or a person has stopped the run: nothing was written.
+    """
+    parameters = {"b_run_id": following.run_id, **_next_parameters(following, asked)}
+    row = apply(connection, _CLAIM_NEXT, parameters)
+    return None if row is None else _claim_of(ended, following, asked, row)
+
+
+def _end_parameters(claim: Claim, output: JsonValue, operator_state: str) -> dict[str, Any]:
+    return {
         **key_parameters(claim.key),
         "b_claim_token": claim.token,
         "b_actor": ENGINE,
         "b_output": output,
         "b_operator_state": operator_state,
     }
-    return apply(connection, _SUCCEED, parameters) is not None
+
+
+def _next_parameters(following: StepRecord, asked: NextClaim) -> dict[str, Any]:
+    return {
+        "b_next_round": following.round,
+        "b_next_position": following.position,
+        "b_next_task_id": following.task_id,
+        "b_next_claim_token": asked.token,
+        "b_lease": asked.lease_seconds,
+        "b_worker": asked.worker,
+        "b_claimed_by": asked.process,
+        "b_claim_detail": dict(asked.detail),
+    }
+
+
+def _claim_of(ended: Claim, following: StepRecord, asked: NextClaim, row: Mapping[str, Any]) -> Claim:
+    return Claim(
+        key=following.key,
+        step=following.step,
+        token=asked.token,
+        attempt=following.attempt + 1,
+        lost_attempts=following.lost_attempts,
+        start_order=following.start_order,
+        idempotency_key=following.idempotency_key,
+        task_id=following.task_id,
+        external_ids=following.external_ids,
+        forgiven_attempts=following.forgiven_attempts,
+        run=facts_after(ended.run, row),
+    )
 
 
 def skip_compensation(connection: Connection, claim: Claim, *, reason: str, operator_state: str) -> bool:
@@ -193,13 +261,6 @@ def skip_compensation(connection: Connection, claim: Claim, *, reason: str, oper
     return apply(connection, _SKIP, parameters) is not None
 
 
-_UNDO: Final = Change(
-    guard=update(step)
-    .where(key_is(), one_of(step.c.state, sources("undo_step")))
-    .values(state=StepState.UNDONE.value, exclusive_key=null()),
-    returning=MATCHED,
-    rows=(step_entry(Event.STEP_UNDONE),),
-)
 _READY: Final = Change(
     guard=update(step)
     .where(key_is(), one_of(step.c.state, sources("ready_step")))
@@ -216,7 +277,7 @@ _READY: Final = Change(
 
 
 def undo_step(connection: Connection, compensated: StepKey, *, actor: str = ENGINE) -> bool:
-    """Mark a forward success as undone: its output is void. Needs the transaction of the compensation's success.
+    """Mark a forward success as undone, without its compensation: its output is void. Needs a transaction.
 
     Args:
         connection: the transaction.
@@ -226,8 +287,7 @@ def undo_step(connection: Connection, compensated: StepKey, *, actor: str = ENGI
     Returns:
         False when the forward step had not succeeded (it failed after it started): it keeps its state.
     """
-    forward = {**key_parameters(compensated), "b_direction": Direction.FORWARD.value}
-    return apply(connection, _UNDO, {**forward, "b_actor": actor}) is not None
+    return apply(connection, _UNDO, {**key_parameters(compensated), "b_actor": actor}) is not None
 
 
 def ready_step(
