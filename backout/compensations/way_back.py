@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, assert_never
+from itertools import groupby
+from typing import Final
 
 from backout.compensations.plan import PlannedUndo, RollbackPlan, Undo
 from backout.compensations.reviews import rollback_so_far
@@ -76,14 +77,14 @@ def record_way_back(
     connection: LedgerConnection, rows: Sequence[_NewRow], *, resend_seconds: float, actor: str = ENGINE
 ) -> None:
     """Record the rows of a rollback; needs the transaction that turns the run round."""
-    for row in rows:
-        match row:
-            case transitions.NewCompensation():
-                transitions.plan_compensation(connection, [row], actor=actor, resend_seconds=resend_seconds)
-            case transitions.NewQuestion():
+    # Neighbours of one kind together, for the entries keep the order of the rows.
+    for _, group in groupby(rows, key=type):
+        neighbours = list(group)
+        for row in neighbours:
+            if isinstance(row, transitions.NewQuestion):
                 transitions.ask_question(connection, row, resend_seconds=resend_seconds, actor=actor)
-            case _ as never:
-                assert_never(never)
+        planned = [row for row in neighbours if isinstance(row, transitions.NewCompensation)]
+        transitions.plan_compensation(connection, planned, actor=actor, resend_seconds=resend_seconds)
 
 
 def _question_row(line: PlannedUndo, run_id: RunId, state: StepState, order: int) -> transitions.NewQuestion:

@@ -53,7 +53,7 @@ def key_parameters(key: StepKey) -> dict[str, Any]:
     }
 
 
-def one_of(column: Column[Any], states: Iterable[str]) -> ColumnElement[bool]:
+def one_of(column: ColumnElement[Any], states: Iterable[str]) -> ColumnElement[bool]:
     """Match a column with any of some states; as constants, so that the statement's text is always the same."""
     return column.in_([constant(state) for state in sorted(states)])
 

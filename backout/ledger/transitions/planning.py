@@ -7,25 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import (
-    Connection,
-    insert,
-    literal,
-    null,
-    update,
-)
+from sqlalchemy import Connection, case, insert, null, update
 
 from backout.events import Event
 from backout.identifiers import TaskId
 from backout.ledger.dialects import after, now
 from backout.ledger.models import entry, step
 from backout.ledger.records import StepKey
-from backout.ledger.transitions.parts import (
-    key_is,
-    key_parameters,
-    one_of,
-)
-from backout.states import TRANSITIONS, StepState, sources
+from backout.ledger.transitions.parts import bind, key_is, key_parameters, one_of, seconds
+from backout.states import FINISHED_STEP_STATES, TRANSITIONS, StepState, sources
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +51,39 @@ _PLANNED_EVENTS: Final = {
 }
 
 
+_IS_READY: Final = bind(step.c.state) == StepState.READY.value
+_PLANNED: Final[dict[str, Any]] = {
+    "state": bind(step.c.state),
+    "start_order": bind(step.c.start_order),
+    "task_id": bind(step.c.task_id),
+    "sends": case((_IS_READY, 1), else_=0),
+    "sweep_at": case((_IS_READY, after(seconds("resend"))), else_=bind(step.c.sweep_at)),
+    "dispatched_at": case((_IS_READY, now()), else_=null()),
+    "finished_at": case((one_of(bind(step.c.state), FINISHED_STEP_STATES), now()), else_=null()),
+}
+_PLACE: Final = {column.name: bind(column) for column in (*step.primary_key, step.c.step)}
+_INSERT: Final = insert(step).values(
+    **_PLACE,
+    **_PLANNED,
+    attempt=0,
+    lost_attempts=0,
+    idempotency_key=bind(step.c.idempotency_key),
+    external_ids={},
+)
+_PLAN_AGAIN: Final = (
+    update(step)
+    .where(key_is(), one_of(step.c.state, sources("plan_again")))
+    .values(
+        **_PLANNED,
+        claim_token=null(),
+        forgiven_attempts=step.c.attempt - step.c.lost_attempts,
+    )
+)
+_ENTRY: Final = insert(entry).values(
+    **_PLACE, at=now(), event=bind(entry.c.event), actor=bind(entry.c.actor), reason=bind(entry.c.reason)
+)
+
+
 def plan_compensation(
     connection: Connection,
     planned: Sequence[NewCompensation],
@@ -68,36 +91,26 @@ def plan_compensation(
     actor: str,
     resend_seconds: float,
 ) -> None:
-    """Record the whole rollback plan, in the order of undoing. Needs the transaction of `begin_rollback`."""
+    """Record the rows of a rollback plan, in the order of undoing. Needs the transaction of `begin_rollback`.
+
+    New rows are one statement, and so are the entries: a plan is as long as its pipeline.
+    """
     for row in planned:
         if row.state.value not in TRANSITIONS["plan_compensation"].targets:
             message = f"a compensation cannot be planned as {row.state}"
             raise ValueError(message)
-        write = plan_again if row.is_planned_again else _insert
-        write(connection, row, resend_seconds=resend_seconds)
-        connection.execute(
-            insert(entry).values(
-                at=now(),
-                **_key_columns(row.key),
-                step=row.step,
-                event=_PLANNED_EVENTS[row.state].value,
-                actor=actor,
-                reason=row.reason or None,
-            ),
-        )
-
-
-def _planned_values(row: NewCompensation, resend_seconds: float) -> dict[str, Any]:
-    is_ready = row.state is StepState.READY
-    return {
-        "state": row.state.value,
-        "start_order": row.start_order,
-        "task_id": row.task_id,
-        "sends": 1 if is_ready else 0,
-        "sweep_at": after(literal(resend_seconds)) if is_ready else row.wait_until,
-        "dispatched_at": now() if is_ready else null(),
-        "finished_at": now() if row.state.is_finished else null(),
-    }
+    for row in planned:
+        if row.is_planned_again:
+            plan_again(connection, row, resend_seconds=resend_seconds)
+    new = [
+        {**_place(row), **_planned(row, resend_seconds), "b_idempotency_key": row.idempotency_key}
+        for row in planned
+        if not row.is_planned_again
+    ]
+    if new:
+        connection.execute(_INSERT, new)
+    if planned:
+        connection.execute(_ENTRY, [_told(row, actor) for row in planned])
 
 
 def plan_again(connection: Connection, row: NewCompensation, *, resend_seconds: float) -> None:
@@ -108,38 +121,30 @@ def plan_again(connection: Connection, row: NewCompensation, *, resend_seconds: 
     Raises:
         RuntimeError: it is under way, or has succeeded; the caller's transaction must be rolled back.
     """
-    again = (
-        update(step)
-        .where(key_is(), one_of(step.c.state, sources("plan_again")))
-        .values(
-            **_planned_values(row, resend_seconds),
-            claim_token=null(),
-            forgiven_attempts=step.c.attempt - step.c.lost_attempts,
-        )
-    )
-    if connection.execute(again, key_parameters(row.key)).rowcount != 1:
+    parameters = {**key_parameters(row.key), **_planned(row, resend_seconds)}
+    if connection.execute(_PLAN_AGAIN, parameters).rowcount != 1:
         message = f"the compensation of {row.step} in run {row.key.run_id} is under way already"
         raise RuntimeError(message)
 
 
-def _insert(connection: Connection, row: NewCompensation, *, resend_seconds: float) -> None:
-    connection.execute(
-        insert(step).values(
-            **_key_columns(row.key),
-            **_planned_values(row, resend_seconds),
-            step=row.step,
-            attempt=0,
-            lost_attempts=0,
-            idempotency_key=row.idempotency_key,
-            external_ids={},
-        ),
-    )
+def _place(row: NewCompensation) -> dict[str, Any]:
+    return {**key_parameters(row.key), "b_step": row.step}
 
 
-def _key_columns(key: StepKey) -> dict[str, Any]:
+def _planned(row: NewCompensation, resend_seconds: float) -> dict[str, Any]:
     return {
-        "run_id": key.run_id,
-        "round": key.round,
-        "position": key.position,
-        "direction": key.direction.value,
+        "b_state": row.state.value,
+        "b_start_order": row.start_order,
+        "b_task_id": row.task_id,
+        "b_resend": resend_seconds,
+        "b_sweep_at": row.wait_until,
+    }
+
+
+def _told(row: NewCompensation, actor: str) -> dict[str, Any]:
+    return {
+        **_place(row),
+        "b_event": _PLANNED_EVENTS[row.state].value,
+        "b_actor": actor,
+        "b_reason": row.reason or None,
     }
