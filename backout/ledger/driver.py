@@ -103,7 +103,10 @@ class DriverStatement:
             # As in `first_row`.
             connection._handle_dbapi_exception(error, self.text.decode(), tuple(values), None, None)
         return [
-            {name: processed(process, value) for (name, process), value in zip(self.columns, row, strict=True)}
+            {
+                name: value if process is None else process(value)
+                for (name, process), value in zip(self.columns, row, strict=True)
+            }
             for row in rows
         ]
 

@@ -19,7 +19,7 @@ from backout.ledger.records import Claim, StepRecord
 from backout.ledger.session import LedgerConnection
 from backout.pipelines.message import StepMessage
 from backout.pipelines.words import state_of_rollback, state_while_undoing
-from backout.states import ReviewReason, StepState
+from backout.states import ReviewReason, RollbackOutcome, StepState
 from backout.tasks.attempt import Attempt, Recorded
 from backout.tasks.burst import Hand
 from backout.tasks.decisions import TurnBack, UndoNext
@@ -123,7 +123,12 @@ def undo_next(
     """Record the end of a compensation and make the next one ready, or close the rollback; needs a transaction."""
     if not _end_compensation(connection, attempt, decision.outcome):
         return None
-    offer = _offer_next(connection, attempt, hand) if hand is not None else None
+    if hand is None:
+        return walk_on(connection, runtime, attempt)
+    first = _first_left(connection, attempt)
+    if first is None:
+        return _say_finished(finish_way_back(connection, attempt.plan, attempt.claim.key.run_id))
+    offer = _offer(attempt, first, hand)
     if offer is None:
         return _take_up(connection, walk_on(connection, runtime, attempt), hand)
     row, message, asked = offer
@@ -139,7 +144,8 @@ def undo_at_once(connection: LedgerConnection, attempt: Attempt, decision: UndoN
     """
     if not isinstance(decision.outcome, Succeeded):
         return None
-    offer = _offer_next(connection, attempt, hand)
+    first = _first_left(connection, attempt)
+    offer = _offer(attempt, first, hand) if first is not None else None
     if offer is None:
         return None
     row, message, asked = offer
@@ -154,19 +160,26 @@ def undo_at_once(connection: LedgerConnection, attempt: Attempt, decision: UndoN
     return None if claim is None else _say_next(message, claim)
 
 
-def _offer_next(
-    connection: LedgerConnection, attempt: Attempt, hand: Hand
+def _first_left(connection: LedgerConnection, attempt: Attempt) -> StepRecord | None:
+    waiting = undoing.next_undos(connection, attempt.claim.key.run_id, limit=1)
+    return waiting[0] if waiting else None
+
+
+def _offer(
+    attempt: Attempt, row: StepRecord, hand: Hand
 ) -> tuple[StepRecord, StepMessage, transitions.NextClaim] | None:
     """Return the next compensation and the claim on it, where its turn comes now and this worker may go on with it."""
-    waiting = undoing.next_undos(connection, attempt.claim.key.run_id, limit=1)
-    if not waiting or waiting[0].state is not StepState.PENDING:
+    if row.state is not StepState.PENDING:
         return None
-    row = waiting[0]
     keyed = [(row.key, row.task_id, row.attempt)]
     (message,) = chain_messages(attempt.plan, keyed, 1, parent_id=attempt.claim.task_id)
     # A question before an undo is never taken up.
     asked = hand.claim_for(message)
     return None if asked is None else (row, message, asked)
+
+
+def _say_finished(outcome: RollbackOutcome) -> Recorded:
+    return Recorded(consequence=f"the rollback is finished ({outcome.value})")
 
 
 def _say_next(message: StepMessage, claim: Claim) -> Recorded:
@@ -185,7 +198,7 @@ def walk_on(connection: LedgerConnection, runtime: Runtime, attempt: Attempt) ->
         parent_id=claim.task_id,
     )
     if walked.outcome is not None:
-        return Recorded(consequence=f"the rollback is finished ({walked.outcome.value})")
+        return _say_finished(walked.outcome)
     return Recorded(consequence=f"{walked.following} is next to be undone", compensations=walked.messages)
 
 

@@ -67,6 +67,23 @@ def test_outcome_and_next_claim_are_one_commit(bursting: Stack) -> None:
         assert entries[Event.STEP_SUCCEEDED, "goods"] == entries[Event.ATTEMPT_STARTED, "money"]
 
 
+def test_undo_and_next_claim_are_one_commit(bursting: Stack) -> None:
+    """R4: there is no moment at which a step is undone and the next compensation is nobody's."""
+    handle, _ = bursting.run(pipelines.ORDER, {"parcel": ["fail"]})
+    back = [
+        entry for entry in handle.entries() if entry.event is Event.STEP_UNDONE or entry.direction == "compensation"
+    ]
+    told = [(entry.event, entry.step) for entry in back]
+    ended = told.index((Event.STEP_SUCCEEDED, "money"))
+    assert told[ended : ended + 3] == [
+        (Event.STEP_SUCCEEDED, "money"),
+        (Event.STEP_UNDONE, "money"),
+        (Event.ATTEMPT_STARTED, "goods"),
+    ]
+    if "sqlite" not in bursting.ledger_url:
+        assert len({entry.at for entry in back[ended : ended + 3]}) == 1
+
+
 def test_each_step_is_a_celery_task_of_its_own(bursting: Stack) -> None:
     """Monitors see each step received, started and succeeded under its own id, with its name, parent and root."""
     with watching(bursting) as watcher:
@@ -200,6 +217,23 @@ def test_person_who_pauses_the_run_stops_the_burst(bursting: Stack) -> None:
         backout.resume(handle, actor="ada", reason="the strike is over")
     assert bursting.settle(handle).state is RunState.SUCCEEDED
     assert bursting.world.calls(handle.id) == ["goods", "money", "parcel"]
+
+
+def test_person_who_pauses_a_rollback_stops_the_burst(bursting: Stack) -> None:
+    """R13: what was decided while a compensation ran holds for the next one; what was undone is recorded."""
+    handle = bursting.start(pipelines.ORDER, {"parcel": ["fail"], "undo money": ["hold:pause back"]})
+    wait_until(lambda: bursting.world.is_reached("pause back"), 15, "the compensation runs")
+    with bursting.as_current():
+        backout.pause(handle, actor="ada", reason="the bank is closed")
+    bursting.world.open("pause back")
+    wait_until(lambda: bursting.states(handle).get("money") == "undone", 15, "the compensation is recorded")
+    assert handle.status().state is RunState.PAUSED
+    assert "undo goods" not in bursting.world.calls(handle.id)
+    with bursting.as_current():
+        backout.continue_rollback(handle, actor="ada", reason="the bank is open")
+    assert bursting.settle(handle).state is RunState.ROLLED_BACK
+    assert bursting.world.calls(handle.id)[-1] == "undo goods"
+    assert_entries_explain(handle)
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
