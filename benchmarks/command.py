@@ -70,7 +70,7 @@ def main(words: Sequence[str] | None = None) -> int:
         arguments.json.write_text(json.dumps(as_json(report), indent=2) + "\n")
     if arguments.plot is not None:
         plot(report, arguments.plot)
-    problems = _find_problems(report, is_quick=arguments.quick)
+    problems = find_problems(report, is_quick=arguments.quick)
     for problem in problems:
         print(f"benchmarks: {problem}", file=sys.stderr)
     return 1 if problems else 0
@@ -99,7 +99,8 @@ def _run(arguments: argparse.Namespace, lab: Lab) -> Report:
     )
 
 
-def _find_problems(report: Report, *, is_quick: bool) -> list[str]:
+def find_problems(report: Report, *, is_quick: bool) -> list[str]:
+    """Return why the command fails, a sentence each; see `main`."""
     problems = []
     for result in report.results:
         problems += [f"{result.key}: {name}: {result.left_out[name]}" for name in QUICK_WAYS if name in result.failed]

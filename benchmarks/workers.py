@@ -84,12 +84,10 @@ class Manner:
     """How a worker is run, where it is not as everybody runs it.
 
     Attributes:
-        pool: Celery's.
         prefix: what is put before the worker's command.
         start_seconds: how long it may take to start.
     """
 
-    pool: str = "prefork"
     prefix: Sequence[str] = ()
     start_seconds: float = START_SECONDS
     has_sweeper: bool = True
@@ -302,7 +300,7 @@ def _environment(way: Way, *, lab: Lab, job: Job) -> dict[str, str]:
 def _command(way: Way, *, lab: Lab, manner: Manner) -> list[str]:
     if not way.uses_celery:
         return [*manner.prefix, sys.executable, "-m", way.module]
-    options = ["--loglevel", "CRITICAL", "--pool", manner.pool, "--concurrency", str(lab.concurrency)]
+    options = ["--loglevel", "CRITICAL", "--pool", "prefork", "--concurrency", str(lab.concurrency)]
     return [
         *manner.prefix,
         sys.executable,

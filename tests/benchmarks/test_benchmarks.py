@@ -5,6 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.processes import find_children, wait_until_gone
+from tests.support.waiting import wait_until
+
 ROOT = Path(__file__).parents[2]
 WAYS = ("celery chain", "celery tasks", "backout")
 
@@ -30,6 +33,26 @@ def test_short_pipelines_are_compared_with_the_chain_on_every_way(tmp_path: Path
     assert "celery tasks: left out: tasks alone know of no pipeline to undo" in done.stdout
     assert {"celery", "sqlalchemy", "psycopg", "broker", "database"} <= figures["versions"].keys()
     assert "fsync=on, synchronous_commit=on" in figures["versions"]["database"]
+
+
+def test_killed_benchmark_leaves_no_process_behind(tmp_path: Path) -> None:
+    """Workers end when the benchmark is killed, those that are paused as well."""
+    log = tmp_path / "log"
+    command = [sys.executable, "-m", "benchmarks", "--only", "W1", "--ways", "backout,celery tasks", "--rounds", "99"]
+    with log.open("w") as output, subprocess.Popen([*command, "--pipelines", "2"], cwd=ROOT, stderr=output) as process:
+        try:
+            wait_until(lambda: "round 2" in log.read_text(), 60.0, "two rounds are done")
+            started = {child: line for child, line in find_descendants(process.pid).items() if "celery" in line}
+        finally:
+            process.kill()
+    assert len(started) > 4
+    for child, line in started.items():
+        wait_until_gone(child, line)
+
+
+def find_descendants(parent: int) -> dict[int, str]:
+    children = find_children(parent)
+    return children | {pid: line for child in children for pid, line in find_descendants(child).items()}
 
 
 def test_unknown_names_are_refused_with_those_there_are() -> None:
