@@ -30,7 +30,7 @@ from benchmarks.processes import ROOT, ProcessGroup, cpu_seconds
 from benchmarks.ways import Way
 
 START_SECONDS: Final = 60.0
-PROGRESS_SECONDS: Final = 60.0
+PROGRESS_SECONDS: Final = 120.0
 """A worker that finishes nothing for so long has failed."""
 ANSWER_SECONDS: Final = 300.0
 """How long a feeder may take for one request."""

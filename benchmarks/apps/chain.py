@@ -10,10 +10,12 @@ from redis import Redis
 from sqlalchemy import create_engine, text
 
 from benchmarks.apps import FAILS, LONG_STEPS, STEPS, common_settings, do_work, store_url, undo_work
+from benchmarks.apps.asking import ask_state
 
 URL: Final = store_url()
 HAS_REDIS: Final = URL.startswith("unix://")
 RESULTS: Final = "SELECT count(*) FROM celery_taskmeta WHERE status = 'SUCCESS'"
+STATE: Final = "SELECT status FROM celery_taskmeta WHERE task_id = :id"
 
 app: Final = Celery("chain")
 app.conf.update(
@@ -63,14 +65,18 @@ def start(number: int) -> Callable[[], bool]:
     """Send one chain."""
     order_id = f"order-{number}"
     links = chain(*(task.si(order_id) for task in TASKS[:STEPS]))
-    if FAILS:
-        return links.apply_async(link_error=ROLL_BACK.s(order_id)).ready  # type: ignore[no-any-return] # no types
-    return links.apply_async().ready  # type: ignore[no-any-return] # no types
+    return _watch(links.apply_async(link_error=ROLL_BACK.s(order_id)) if FAILS else links.apply_async())
 
 
 def start_long() -> Callable[[], bool]:
     """Send the long chain."""
-    return chain(*(task.si("order-long") for task in TASKS)).apply_async().ready  # type: ignore[no-any-return] # no types
+    return _watch(chain(*(task.si("order-long") for task in TASKS)).apply_async())
+
+
+def _watch(result: Any) -> Callable[[], bool]:
+    if HAS_REDIS:
+        return result.ready  # type: ignore[no-any-return] # no types
+    return ask_state(_ENGINE, STATE, result.id, ended=("SUCCESS", "FAILURE"))
 
 
 def count_finished() -> int:

@@ -11,10 +11,12 @@ from dbos import DBOS, DBOSClient, DBOSConfig
 from sqlalchemy import create_engine, text
 
 from benchmarks.apps import POLL_VARIABLE, STEPS, CardRefused, do_work, store_url, undo_work
+from benchmarks.apps.asking import ask_state
 from benchmarks.apps.peers import leave, say_ready, wait_for_end
 
 QUEUE: Final = "measured"
 FINISHED: Final = "SELECT count(*) FROM dbos.workflow_status WHERE status = 'SUCCESS' AND queue_name = 'measured'"
+STATE: Final = "SELECT status FROM dbos.workflow_status WHERE workflow_uuid = :id"
 
 _engine: Final = create_engine(store_url())
 
@@ -82,7 +84,7 @@ def start(number: int) -> Callable[[], bool]:
     """Enqueue one workflow."""
     order = {"workflow_name": "measured", "queue_name": QUEUE, "app_version": "1"}
     handle = _client().enqueue(order, f"order-{number}")
-    return lambda: handle.get_status().status == "SUCCESS"
+    return ask_state(_engine, STATE, handle.get_workflow_id(), ended=("SUCCESS",))
 
 
 def count_finished() -> int:

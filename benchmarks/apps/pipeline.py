@@ -25,8 +25,10 @@ from benchmarks.apps import (
     store_url,
     undo_work,
 )
+from benchmarks.apps.asking import ask_state
 
 FINISHED: Final = "SELECT count(*) FROM backout_run WHERE state = :state AND pipeline = 'measured'"
+STATE: Final = "SELECT state FROM backout_run WHERE id = :id"
 
 app: Final = Celery("pipeline")
 app.conf.update(common_settings())
@@ -92,7 +94,7 @@ start_many: Final = _enqueue_batch if hasattr(PIPELINE, "enqueue_many") else Non
 
 
 def _watch(run: backout.RunHandle) -> Callable[[], bool]:
-    return lambda: run.status().state.is_settled
+    return ask_state(_engine, STATE, run.id, ended=("succeeded", "rolled_back"))
 
 
 def count_finished() -> int:
