@@ -83,18 +83,13 @@ def run_record(row: Row[Any] | Mapping[str, Any]) -> RunRecord:
     return RunRecord(**_values(row, _RUN_ENUMS))
 
 
-def step_record(row: Row[Any]) -> StepRecord:
-    """Return a row of `backout_step` with the columns of a record."""
-    return StepRecord(**_values(row, _STEP_ENUMS))
-
-
 def entry_record(row: Row[Any]) -> EntryRecord:
     """Return a row of `backout_entry` with the columns of a record."""
     return EntryRecord(**_values(row, _ENTRY_ENUMS))
 
 
 def step_record(row: Row[Any] | Mapping[str, Any]) -> StepRecord:
-    """Return a row of `backout_step`."""
+    """Return a row of `backout_step` with the columns of a record."""
     return StepRecord(**_values(row, _STEP_ENUMS))
 
 

@@ -27,7 +27,8 @@ from sqlalchemy.pool import NullPool
 from backout.errors import ConfigurationError, LedgerUnavailable
 from backout.jsontext import dump_json, load_json
 from backout.ledger.addresses import file_of, is_same_place, parse_url
-from backout.ledger.dialects import READS_ONLY, LedgerDialect, dialect_of, may_pass, may_succeed_at_once
+from backout.ledger.dialects import LedgerDialect, dialect_of, may_pass, may_succeed_at_once
+from backout.ledger.sqlite import READS_ONLY
 
 T = TypeVar("T")
 

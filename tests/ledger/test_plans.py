@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from psycopg import Cursor, RawCursor
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, text
 
 from backout.identifiers import RunId, first_run_id_at, new_claim_token
-from backout.ledger import due, following, queries, reading, retention, schema, statistics, strays, transitions
+from backout.ledger import due, following, queries, reading, retention, schema, statistics, strays, transitions, undoing
 from backout.ledger.archived import read_whole_runs
 from backout.ledger.partitioning import partition_entries
 from backout.ledger.records import StepKey
@@ -113,24 +113,40 @@ def large(request: pytest.FixtureRequest, postgres: Postgres) -> Iterator[Ledger
     postgres.drop_database("backout_plans")
 
 
+Asked = list[tuple[type[Any], str, Any]]
+"""Statements that went to the database: the kind of cursor, the text, the parameters."""
+
+
+def note_statements(connection: Connection, work: Callable[[Connection], Any]) -> Asked:
+    """Return all that some work asks the database: the path of a step does not go through SQLAlchemy's events."""
+    asked: Asked = []
+    execute = {kind: kind.execute for kind in (Cursor, RawCursor)}
+
+    def remember(self: Any, query: Any, params: Any = None, **options: Any) -> Any:
+        kind = RawCursor if isinstance(self, RawCursor) else Cursor
+        asked.append((kind, query.decode() if isinstance(query, bytes) else query, params))
+        return execute[kind](self, query, params, **options)
+
+    with pytest.MonkeyPatch.context() as patching:
+        for kind in execute:
+            patching.setattr(kind, "execute", remember)
+        work(connection)
+    return asked
+
+
+def explain(connection: Connection, asked: Asked) -> list[dict[str, Any]]:
+    """Return the parts of the plans of statements, from the outside in; they are carried out once more."""
+    driver: Any = connection.connection.driver_connection
+    found = [
+        kind(driver).execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters).fetchone()[0]
+        for kind, statement, parameters in asked
+    ]
+    return [part for (plan,) in found for part in list_parts(plan["Plan"])]
+
+
 def read_plans(ledger: Ledger, read: Callable[[Connection], Any]) -> list[dict[str, Any]]:
     """Return the parts of the plans of all that a function asks the database, from the outside in."""
-    asked: list[tuple[str, Any]] = []
-
-    def remember(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        asked.append((statement, parameters))
-
-    def explain(connection: Connection) -> list[dict[str, Any]]:
-        event.listen(connection, "before_cursor_execute", remember)
-        read(connection)
-        event.remove(connection, "before_cursor_execute", remember)
-        found = [
-            connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters).scalar_one()
-            for statement, parameters in asked
-        ]
-        return [part for (plan,) in found for part in list_parts(plan["Plan"])]
-
-    return ledger.read(explain)
+    return ledger.read(lambda connection: explain(connection, note_statements(connection, read)))
 
 
 class _TakenBack(Exception):
@@ -139,30 +155,15 @@ class _TakenBack(Exception):
 
 def check_writes(ledger: Ledger, write: Callable[[Connection], Any]) -> None:
     """Fail as `check_plans` where something is changed. It is carried out twice, and taken back."""
-    asked: list[tuple[type[Any], str, Any]] = []
-    execute = {kind: kind.execute for kind in (Cursor, RawCursor)}
-
-    def remember(self: Any, query: Any, params: Any = None, **options: Any) -> Any:
-        # The path of a step does not go through SQLAlchemy's events.
-        text = query.decode() if isinstance(query, bytes) else query
-        asked.append((RawCursor if isinstance(self, RawCursor) else Cursor, text, params))
-        return execute[asked[-1][0]](self, query, params, **options)
-
-    found: list[Any] = []
+    found: list[dict[str, Any]] = []
+    asked: Asked = []
     with suppress(_TakenBack), ledger.transaction() as connection:
-        driver: Any = connection.connection.driver_connection
         with suppress(_TakenBack), connection.begin_nested():
-            with pytest.MonkeyPatch.context() as patching:
-                patching.setattr(Cursor, "execute", remember)
-                patching.setattr(RawCursor, "execute", remember)
-                write(connection)
+            asked = note_statements(connection, write)
             raise _TakenBack
-        found = [
-            kind(driver).execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters).fetchone()[0]
-            for kind, statement, parameters in asked
-        ]
+        found = explain(connection, asked)
         raise _TakenBack
-    check_parts([part for (plan,) in found for part in list_parts(plan["Plan"])])
+    check_parts(found)
 
 
 def list_parts(plan: dict[str, Any]) -> list[dict[str, Any]]:
@@ -278,8 +279,8 @@ READS: dict[str, Callable[[Connection, RunId], Any]] = {
     "run": queries.find_run,
     "beginning of an id": lambda connection, run_id: queries.find_run_ids(connection, run_id[:12]),
     "output of a step": lambda connection, run_id: queries.find_output(connection, run_id, "step_1"),
-    "next undo": lambda connection, run_id: queries.next_undos(connection, run_id, limit=1),
-    "cause of a rollback": queries.find_rollback_cause,
+    "next undo": lambda connection, run_id: undoing.next_undos(connection, run_id, limit=1),
+    "what an undo must know": lambda connection, run_id: undoing.find_background(connection, key_of(run_id)),
     "holder of a key": queries.find_key_holder,
     "run of an event": lambda connection, _: queries.find_run_of_event(connection, "usual", "form-78"),
     "who may still run": due.alive_until,

@@ -35,6 +35,7 @@ VARIANTS = {
 
 OF_OTHERS = {
     "assign_review",
+    "create_runs",  # walks `create_run` for many at once, see `test_enqueue_many`
     "continue_rollback",  # walks `turn_run_back`, see `test_run_arrows`
     "resolve_review",
     "succeed_and_claim",  # walks arrows of three rows, see `test_undo_and_claim`
@@ -175,7 +176,9 @@ def violations(ledger: Ledger) -> list[Any]:
     found = []
     with ledger.transaction() as connection:
         for table in metadata.sorted_tables:
-            for constraint in (item for item in table.constraints if isinstance(item, CheckConstraint)):
+            # Not the one that calls PostgreSQL's function: it is made of the others.
+            rules = (item for item in table.constraints if isinstance(item, CheckConstraint))
+            for constraint in (rule for rule in rules if not str(rule.name).endswith("_rules")):
                 query = text(f"SELECT count(*) FROM {table.name} WHERE NOT ({constraint.sqltext})")
                 if connection.execute(query).scalar_one():
                     found.append(constraint.name)
