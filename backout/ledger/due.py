@@ -80,23 +80,6 @@ _STEP_ALIVE: Final = _ALIVE.where(
 )
 
 
-KILLED_AFTER: Final = "killed_after_seconds"
-"""In the entry of an attempt in a burst: how long Celery may let its process live, by the message that began it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptStart:
-    """When an attempt started.
-
-    Attributes:
-        at: aware UTC.
-        killed_after_seconds: from then until Celery kills its process; `None`: as long after its timeout as always.
-    """
-
-    at: datetime
-    killed_after_seconds: float | None
-
-
 def take_due_steps(connection: Connection, *, limit: int) -> list[DueStep]:
     """Return rows whose time has come, longest due first, locked until the transaction ends.
 
@@ -157,22 +140,19 @@ def _due_step(row: Row[*tuple[Any, ...]], of_run: Row[*tuple[Any, ...]]) -> DueS
     )
 
 
-def find_attempt_start(connection: Connection, key: StepKey, attempt: int) -> AttemptStart | None:
-    """Return when and how the last attempt of this number started; `None` when no entry says so."""
-    row = connection.execute(
-        select(entry.c.at, entry.c.detail)
-        .where(
+def find_attempt_start(connection: Connection, key: StepKey, attempt: int) -> datetime | None:
+    """Return when the last attempt of this number started; `None` when no entry says so."""
+    started: datetime | None = connection.execute(
+        select(func.max(entry.c.at)).where(
             entry.c.run_id == key.run_id,
             entry.c.event == Event.ATTEMPT_STARTED.value,
             entry.c.round == key.round,
             entry.c.position == key.position,
             entry.c.direction == key.direction.value,
             entry.c.attempt == attempt,
-        )
-        .order_by(entry.c.id.desc())
-        .limit(1),
-    ).one_or_none()
-    return None if row is None else AttemptStart(at=row.at, killed_after_seconds=(row.detail or {}).get(KILLED_AFTER))
+        ),
+    ).scalar_one()
+    return started
 
 
 def alive_until(connection: Connection, run_id: RunId, *, of: StepKey | None = None) -> datetime | None:

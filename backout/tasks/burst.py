@@ -23,12 +23,11 @@ from celery.worker import state as worker_state
 
 from backout.identifiers import new_claim_token
 from backout.ledger import queries
-from backout.ledger.due import KILLED_AFTER
 from backout.ledger.records import Claim, StepKey
 from backout.ledger.session import LedgerConnection
 from backout.ledger.transitions import NextClaim
 from backout.pipelines.functions import find_function
-from backout.pipelines.message import KILL_GRACE_SECONDS, StepMessage
+from backout.pipelines.message import StepMessage
 from backout.tasks.claiming import Taken, lease_within, steady_seconds, worker_name
 from backout.tasks.noticeboard import board
 from backout.tasks.pace import Time, has_same_options, is_plain
@@ -93,14 +92,12 @@ class Hand:
             return None
         lease_seconds = lease_within(self.runtime.settings.lease_seconds, message.timeout_seconds)
         self._ends_at = steady_seconds() + lease_seconds
-        # How long Celery lets the process live decides until when an attempt that is given up may still run (R5).
-        killed_after = _at_least(self.burst, message)
         claim = NextClaim(
             token=new_claim_token(),
             lease_seconds=lease_seconds,
             worker=worker_name(self.task),
             process=this_process(),
-            detail={"burst": self.burst.first_id, KILLED_AFTER: killed_after},
+            detail={"burst": self.burst.first_id},
         )
         self.offered = (message, claim)
         return claim
@@ -158,9 +155,12 @@ def handed_over(key: StepKey) -> Taken | None:
     return following.taken
 
 
-def is_following() -> bool:
-    """Return whether the step that is running has no message of its own."""
-    return _current.burst is not None and _current.burst.following is not None
+def is_to_be_killed() -> bool:
+    """Return whether it is for us to kill this process should the step that is running hang.
+
+    It has no message of its own, by which Celery would, and this is the child of a pool, which runs nothing else.
+    """
+    return _current.burst is not None and _current.burst.following is not None and board.is_read_by_child
 
 
 @contextmanager
@@ -233,8 +233,3 @@ def _route(app: Celery, task: str, options: Mapping[str, Any], message: StepMess
     routed: dict[str, Any] = app.amqp.router.route(dict(options), task, (), message.keywords())
     queue = routed.get("queue")
     return {**routed, "queue": getattr(queue, "name", queue)}
-
-
-def _at_least(burst: Burst, message: StepMessage) -> float:
-    own = message.timeout_seconds + KILL_GRACE_SECONDS
-    return own if burst.limit_seconds is None else max(own, burst.limit_seconds - burst.used_seconds)

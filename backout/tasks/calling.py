@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +17,11 @@ from backout.ledger.session import LedgerConnection
 from backout.pipelines.contract import CompensationContract, QuestionContract, StepContract
 from backout.pipelines.functions import TaskFunction, find_function
 from backout.pipelines.masking import declares_any
+from backout.pipelines.message import KILL_GRACE_SECONDS
 from backout.pipelines.schema import NotDone, Schema, Unknown, Unserialisable, from_json, to_json
 from backout.states import Answer, Direction
 from backout.tasks.attempt import Attempt
+from backout.tasks.burst import is_to_be_killed
 from backout.tasks.claiming import DEADLINE_GRACE_SECONDS
 from backout.tasks.context import CompensationContext, StepContext, undone_step
 from backout.tasks.deadline import time_limit
@@ -66,6 +69,7 @@ def call(runtime: Runtime, work: Work) -> Outcome:
                 claim,
                 lease_seconds=runtime.settings.lease_seconds,
                 at_most_seconds=seconds + DEADLINE_GRACE_SECONDS,
+                kill_seconds=seconds + KILL_GRACE_SECONDS if is_to_be_killed() else math.inf,
             ),
             time_limit(seconds, lambda: StepTimedOut(step=claim.step, timeout_seconds=seconds)),
         ):

@@ -1,5 +1,7 @@
 """Extend the claim while user code runs, from the process that runs it: a killed process stops beating by itself.
 
+It also ends a child of a pool whose step hangs in a burst: Celery's own limit is that of the burst's message.
+
 One daemon thread for each process, started by the first claim. It only touches claims that last, and never holds one
 past its deadline: a hung attempt must not keep its run for ever.
 """
@@ -8,9 +10,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -22,6 +25,9 @@ from backout.ledger.session import Ledger
 
 logger = logging.getLogger(__name__)
 
+LOOK_SECONDS: Final = 2.5
+"""The longest pause between two looks while there is a process to be killed."""
+
 
 @dataclass(slots=True, kw_only=True)
 class _Beat:
@@ -30,20 +36,48 @@ class _Beat:
     lease_seconds: float
     next_at: float
     ends_at: float
+    kill_at: float
+
+
+def kill_this_process() -> None:
+    """End this process as Celery's hard time limit does: no code of its own runs any more."""
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Heartbeat:
-    """The beats of one process."""
+    """The beats of one process.
 
-    def __init__(self) -> None:
+    Args:
+        kill: ends the process.
+    """
+
+    def __init__(self, *, kill: Callable[[], None] = kill_this_process) -> None:
+        self._kill = kill
         self._beats: dict[ClaimToken, _Beat] = {}
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._pause_seconds = 10.0
 
     @contextmanager
-    def holding(self, ledger: Ledger, claim: Claim, *, lease_seconds: float, at_most_seconds: float) -> Iterator[None]:
-        """Hold a claim inside the block, for at most the attempt's timeout."""
+    def holding(
+        self,
+        ledger: Ledger,
+        claim: Claim,
+        *,
+        lease_seconds: float,
+        at_most_seconds: float,
+        kill_seconds: float = float("inf"),
+    ) -> Iterator[None]:
+        """Hold a claim inside the block, for at most the attempt's timeout.
+
+        Args:
+            ledger: of the claim.
+            claim: of the attempt.
+            lease_seconds: for which the claim is extended each time.
+            at_most_seconds: after which it is not extended any more.
+            kill_seconds: before which this process is killed if the block has not ended, `LOOK_SECONDS` before it at
+                the earliest. A thread does it, which code that never lets go of the interpreter keeps from running.
+        """
         started = time.monotonic()
         beat = _Beat(
             ledger=ledger,
@@ -51,11 +85,13 @@ class Heartbeat:
             lease_seconds=lease_seconds,
             next_at=started + lease_seconds / 3,
             ends_at=started + at_most_seconds,
+            kill_at=started + max(kill_seconds - LOOK_SECONDS, 0.0),
         )
         with self._changed:
             self._beats[claim.token] = beat
             # No notify: the thread looks more often than any claim is due, and short steps should not pay for it.
-            self._pause_seconds = min(self._pause_seconds, lease_seconds / 6)
+            pause_seconds = lease_seconds / 6 if beat.kill_at == float("inf") else min(lease_seconds / 6, LOOK_SECONDS)
+            self._pause_seconds = min(self._pause_seconds, pause_seconds)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="backout-heartbeat", daemon=True)
                 self._thread.start()
@@ -75,13 +111,16 @@ class Heartbeat:
         with self._changed:
             while True:
                 now = time.monotonic()
-                due = [beat for beat in self._beats.values() if beat.next_at <= now]
+                due = [beat for beat in self._beats.values() if min(beat.next_at, beat.kill_at) <= now]
                 if due:
                     return due
                 self._changed.wait(self._pause_seconds)
 
     def _extend(self, beat: _Beat) -> None:
         now = time.monotonic()
+        if beat.kill_at <= now:
+            self._end(beat)
+            return
         lease_seconds = min(beat.lease_seconds, beat.ends_at - now)
         beat.next_at = now + beat.lease_seconds / 3
         if lease_seconds <= 0:
@@ -107,6 +146,16 @@ class Heartbeat:
                 beat.claim.step,
                 beat.claim.key.run_id,
             )
+
+    def _end(self, beat: _Beat) -> None:
+        beat.kill_at = float("inf")
+        logger.critical(
+            "backout: attempt %s of %s in run %s does not end although its time is long up; its process is killed",
+            beat.claim.attempt,
+            beat.claim.step,
+            beat.claim.key.run_id,
+        )
+        self._kill()
 
 
 _of_process: Final[list[Heartbeat]] = [Heartbeat()]

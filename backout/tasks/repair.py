@@ -214,12 +214,9 @@ def _may_run_until(connection: LedgerConnection, plan: Plan, row: DueStep) -> da
     """
     if row.key.direction.is_question or is_gone(row.claimed_by):
         return None
+    started_at = due.find_attempt_start(connection, row.key, row.attempt) or queries.read_clock(connection)
     contract = direction_contract(plan.steps[row.key.position], row.key.direction)
-    start = due.find_attempt_start(connection, row.key, row.attempt)
-    started_at = start.at if start is not None else queries.read_clock(connection)
-    killed_after = start.killed_after_seconds if start is not None else None
-    seconds = contract.timeout_seconds + KILL_GRACE_SECONDS if killed_after is None else killed_after
-    return started_at + timedelta(seconds=seconds + DEADLINE_GRACE_SECONDS)
+    return started_at + timedelta(seconds=contract.timeout_seconds + KILL_GRACE_SECONDS + DEADLINE_GRACE_SECONDS)
 
 
 def _send_due(connection: LedgerConnection, runtime: Runtime, plan: Plan, row: DueStep, *, actor: str) -> Repair:

@@ -15,7 +15,7 @@ import pytest
 from backout.ledger import queries, schema
 from backout.ledger.records import Claim
 from backout.ledger.session import Ledger
-from backout.tasks.heartbeat import Heartbeat
+from backout.tasks.heartbeat import LOOK_SECONDS, Heartbeat
 from tests.support.ledgers import create_run, key_of, read_step, release, try_claim
 from tests.support.waiting import wait_until
 
@@ -167,3 +167,26 @@ def test_short_steps_write_nothing(ledger: Ledger, claim: Claim, caplog: pytest.
         pass
     assert expires_at(ledger, claim) == before
     assert warnings(caplog) == []
+
+
+def test_process_whose_step_hangs_is_killed(ledger: Ledger, claim: Claim) -> None:
+    """In a burst Celery's limit is that of another step; ours comes before it."""
+    killed: list[bool] = []
+    heart = Heartbeat(kill=lambda: killed.append(True))
+    with heart.holding(
+        ledger, claim, lease_seconds=LEASE_SECONDS, at_most_seconds=LONG_SECONDS, kill_seconds=LOOK_SECONDS + 0.1
+    ):
+        wait_until(lambda: killed, 15, "it is killed")
+    assert killed == [True]
+
+
+def test_process_whose_step_has_ended_is_not_killed(ledger: Ledger, claim: Claim) -> None:
+    """What is over cannot hang: the next step has its own time."""
+    killed: list[bool] = []
+    heart = Heartbeat(kill=lambda: killed.append(True))
+    options = {"lease_seconds": LEASE_SECONDS, "at_most_seconds": LONG_SECONDS, "kill_seconds": LOOK_SECONDS + 0.1}
+    with heart.holding(ledger, claim, **options):
+        pass
+    with heart.holding(ledger, start(ledger), **options):
+        wait_until(lambda: killed, 15, "the other one is killed")
+    assert killed == [True]
