@@ -39,7 +39,7 @@ WITH_PEERS = "--with-peers"
 # Pinned in constraints.txt too, although no extra asks for it: the tool that installs is part of what was tested.
 SETUP_TOOLS = ["uv>=0.9,<1"]
 # In the order of the files: those with few tests take longest, and would otherwise all come last.
-IN_PARALLEL = ["--numprocesses", "3", "--dist", "loadfile", "--no-loadscope-reorder"]
+IN_PARALLEL = ["--numprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder"]
 # None of these may point into another project's environment.
 FOREIGN_VARIABLES = ["VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH", "CONDA_PREFIX", "UV_PROJECT_ENVIRONMENT"]
 

@@ -101,7 +101,7 @@ class Pipeline(PipelineDefinition):
         connection: Any = None,
         session: Any = None,
     ) -> EnqueuedRuns:
-        """Record a run for each of many inputs and send their first steps; ten times as fast as one by one.
+        """Record a run for each of many inputs and send their first steps, much faster than one by one.
 
         Up to a thousand runs, or 1 MiB of input as JSON, are one transaction, after whose commit their messages are
         sent. When the process dies in between, what is committed stays; calling again is safe with source event ids.
