@@ -109,8 +109,13 @@ class Ledger:
             return
         with self._borrowed() as connection:
             connection.execution_options(**self.dialect.transaction_options)
-            with connection.begin():
-                yield connection
+            try:
+                with connection.begin():
+                    yield connection
+            except IntegrityError:
+                # It is kept: in this mode the next statement would never be committed.
+                connection.execution_options(**self.dialect.engine_options)
+                raise
             connection.execution_options(**self.dialect.engine_options)
 
     @contextmanager

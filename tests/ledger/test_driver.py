@@ -131,6 +131,35 @@ def test_transaction_after_a_change_on_the_same_connection_is_no_autocommit(ledg
         assert connection.connection.driver_connection.autocommit is False  # type: ignore[union-attr]  # it has one
 
 
+def test_change_after_a_transaction_that_was_refused_is_committed(ledger: Ledger) -> None:
+    """A connection that is kept after a taken key commits each statement again."""
+    claim(ledger, key_of(create_run(ledger)), own_key="k", exclusive_key="order-1")
+    other = key_of(create_run(ledger))
+    used: list[int] = []
+
+    def claim_taken_key() -> None:
+        with ledger.transaction() as connection:
+            used.append(backend_of(connection))
+            transitions.claim_step(
+                connection,
+                other,
+                token=new_claim_token(),
+                lease_seconds=LEASE_SECONDS,
+                worker="worker-1",
+                attempt=1,
+                own_key="k",
+                exclusive_key="order-1",
+            )
+
+    with pytest.raises(IntegrityError):
+        claim_taken_key()
+    with ledger.change() as connection:
+        assert [backend_of(connection)] == used
+        assert claim_on(connection, other) is not None
+    ledger.dispose()
+    assert read_step(ledger, other).state is StepState.RUNNING
+
+
 def test_in_over_parameters_is_refused() -> None:
     """The text of a compiled statement never depends on its parameters."""
     statement = select(step.c.run_id).where(step.c.state.in_(bindparam("b_states", expanding=True)))
