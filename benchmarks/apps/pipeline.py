@@ -57,7 +57,7 @@ def _define(number: int) -> Any:
 
     work.__name__ = work.__qualname__ = f"step_{number}"
     undo.__name__ = undo.__qualname__ = f"undo_{number}"
-    options: Any = {"retry": backout.Retry(limit=3), "timeout": timedelta(seconds=60)}
+    options: Any = {"retry": backout.Retry(limit=3), "timeout": timedelta(seconds=10)}
     step = backout.step(**options)(work)
     step.compensation(action=f"undo step {number}", **options)(undo)
     return step

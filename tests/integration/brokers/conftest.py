@@ -12,6 +12,7 @@ import pytest
 from backout.testing.servers import Broker
 from backout.testing.servers.postgres import Postgres
 from backout.testing.servers.rabbitmq import RabbitMQ
+from tests.integration.engine.kill_matrix import MESSAGES
 from tests.support.stack import Stack
 
 QUORUM = {"x-queue-type": "quorum"}
@@ -27,7 +28,8 @@ class OpenOn:
         self._closing = ExitStack()
 
     def __call__(self, broker: Broker | RabbitMQ, **options: Any) -> Stack:
-        """Open one; the options are those of `Stack`."""
+        """Open one; the options are those of `Stack`. Each step has a message, unless its settings say otherwise."""
+        options["settings"] = {**MESSAGES, **options.get("settings", {})}
         name = f"backout_brokers_{uuid.uuid4().hex}"
         url = self._postgres.create_database(name)
         self._closing.callback(self._postgres.drop_database, name)

@@ -21,9 +21,19 @@ def start_held(stack: Stack, *then: str) -> RunHandle:
     return handle
 
 
-def assert_runs_once(stack: Stack, handle: RunHandle, disturb: Callable[[], None], *, deliveries: int) -> None:
-    """Disturb the broker while the step runs, until its message has come that often; it must have run once."""
-    task_id = stack.step(handle, "money").task_id
+def assert_runs_once(
+    stack: Stack, handle: RunHandle, disturb: Callable[[], None], *, deliveries: int, carrier: str = "money"
+) -> None:
+    """Disturb the broker while the step runs, until its message has come that often; it must have run once.
+
+    Args:
+        stack: with its worker.
+        handle: of a run that `start_held` has started.
+        disturb: makes the broker deliver the message again.
+        deliveries: how often it must have come.
+        carrier: the step whose message it is; another one in a burst.
+    """
+    task_id = stack.step(handle, carrier).task_id
     disturb()
     wait_until(lambda: stack.count_deliveries(task_id) >= deliveries, 40, "the message is delivered again")
     stack.world.open(GATE)

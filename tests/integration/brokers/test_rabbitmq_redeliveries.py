@@ -11,6 +11,7 @@ from backout.events import Event
 from backout.testing.servers.rabbitmq import RabbitMQ
 from tests.integration.brokers.conftest import QUORUM, OpenOn
 from tests.integration.brokers.held import GATE, ORDERED, assert_runs_once, start_held
+from tests.integration.engine.kill_matrix import BURSTS
 from tests.support.apps import pipelines
 from tests.support.history import assert_entries_explain
 from tests.support.waiting import wait_until
@@ -38,6 +39,15 @@ def test_connections_are_closed(stack_on: OpenOn, rabbitmq: RabbitMQ) -> None:
     stack.start_worker()
     handle = start_held(stack)
     assert_runs_once(stack, handle, lambda: rabbitmq.close_connections("as a test"), deliveries=2)
+    assert not stack.workers[0].has_ended
+
+
+def test_connections_are_closed_in_a_burst(stack_on: OpenOn, rabbitmq: RabbitMQ) -> None:
+    """What comes again is the message that began the burst, whose step is done: nothing runs twice."""
+    stack = stack_on(rabbitmq, settings=BURSTS)
+    stack.start_worker()
+    handle = start_held(stack)
+    assert_runs_once(stack, handle, lambda: rabbitmq.close_connections("as a test"), deliveries=2, carrier="goods")
     assert not stack.workers[0].has_ended
 
 
