@@ -43,7 +43,7 @@ def _type_of(column: Column[Any]) -> str:
 
 def _text_of(table: str, function: str, arguments: str, rules: Iterable[CheckConstraint]) -> str:
     cases = "\n".join(f"    WHEN NOT ({rule.sqltext}) THEN '{rule.name}'" for rule in rules)
-    return f"""CREATE FUNCTION {function}({arguments}) RETURNS boolean
+    return f"""CREATE OR REPLACE FUNCTION {function}({arguments}) RETURNS boolean
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
   broken CONSTANT text := CASE

@@ -69,7 +69,7 @@ def _check_by_function(name: str, columns: dict[str, str], rules: dict[str, str]
     )
     arguments = ", ".join(f"{column} {kind}" for column, kind in columns.items())
     op.execute(
-        f"""CREATE FUNCTION backout_check_{name}({arguments}) RETURNS boolean
+        f"""CREATE OR REPLACE FUNCTION backout_check_{name}({arguments}) RETURNS boolean
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
   broken CONSTANT text := CASE
