@@ -5,9 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.processes import find_children, is_running
-from tests.support.waiting import wait_until
-
 ROOT = Path(__file__).parents[2]
 WAYS = ("celery chain", "celery tasks", "backout")
 
@@ -17,43 +14,22 @@ def run_benchmarks(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def test_short_pipelines_are_compared_with_the_chain_on_every_way(tmp_path: Path) -> None:
+def test_failing_pipelines_are_compared_with_the_chain_on_every_way(tmp_path: Path) -> None:
     """One short round does the work of each way, prints a line for it, and writes the same figures as JSON."""
     written = tmp_path / "figures.json"
-    words = ["--only", "W1,W2", "--ways", ",".join(WAYS), "--rounds", "1", "--pipelines", "4", "--json", str(written)]
+    words = ["--only", "W2", "--ways", ",".join(WAYS), "--rounds", "1", "--pipelines", "4", "--json", str(written)]
     done = run_benchmarks(*words)
     assert done.returncode == 0, done.stdout + done.stderr
     figures = json.loads(written.read_text())
-    assert figures["workloads"].keys() == {"W1", "W2"}
-    assert tuple(figures["workloads"]["W1"]["ways"]) == WAYS
-    for name, way in figures["workloads"]["W1"]["ways"].items():
+    assert figures["workloads"].keys() == {"W2"}
+    assert tuple(figures["workloads"]["W2"]["ways"]) == ("celery chain", "backout")
+    for name, way in figures["workloads"]["W2"]["ways"].items():
         assert [line for line in done.stdout.splitlines() if line.startswith(f"{name} ")], done.stdout
-        assert way["median"]["steps_per_second"] > 0
-    assert figures["workloads"]["W1"]["ways"]["celery chain"]["ratios"]["steps_per_second"] == [1.0]
+        assert way["median"]["pipelines_per_second"] > 0
+    assert figures["workloads"]["W2"]["ways"]["celery chain"]["ratios"]["pipelines_per_second"] == [1.0]
     assert "celery tasks: left out: tasks alone know of no pipeline to undo" in done.stdout
     assert {"celery", "sqlalchemy", "psycopg", "broker", "database"} <= figures["versions"].keys()
     assert "fsync=on, synchronous_commit=on" in figures["versions"]["database"]
-
-
-def test_killed_benchmark_leaves_no_process_behind(tmp_path: Path) -> None:
-    """Workers end when the benchmark is killed, those that are paused as well."""
-    log = tmp_path / "log"
-    command = [sys.executable, "-m", "benchmarks", "--only", "W1", "--ways", "backout,celery tasks", "--rounds", "99"]
-    with log.open("w") as output, subprocess.Popen([*command, "--pipelines", "2"], cwd=ROOT, stderr=output) as process:
-        try:
-            wait_until(lambda: "round 2" in log.read_text(), 60.0, "two rounds are done")
-            started = {child: line for child, line in find_descendants(process.pid).items() if "celery" in line}
-        finally:
-            process.kill()
-    assert len(started) > 4
-    for child, line in started.items():
-        # A child that is just recording a step waits for the database, which is gone, until its worker gives up.
-        wait_until(lambda child=child: not is_running(child), 60.0, f"{line} has ended")  # type: ignore[misc]  # its own
-
-
-def find_descendants(parent: int) -> dict[int, str]:
-    children = find_children(parent)
-    return children | {pid: line for child in children for pid, line in find_descendants(child).items()}
 
 
 def test_unknown_names_are_refused_with_those_there_are() -> None:

@@ -58,7 +58,7 @@ def test_result_tells_what_the_page_says(
     result = shipping.ship_all(rows)
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "2 new, 1 known, 1 refused"
-    assert said[1].startswith("input 1: pipeline 'ship' was not started")
+    assert said[1].startswith("input 1: pipeline 'ship_parcels' was not started")
     assert shipping.ship_all(rows).created == 0
     again = shipping.ship_forms([({"number": 2, "customer": "Bob"}, "parcel-2")])
     assert [handle.id for handle in again] == [result.handles[1].id]

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Error, Page, Route, expect
 
 from backout.compensations.verbs import assign_review
 from backout.ledger import queries
@@ -68,8 +68,13 @@ def sitting(browser: Browser, flower: Flower, user: str = ALICE, **how: Any) -> 
 
 
 def open_page(page: Page, path: str) -> None:
-    """Open one of Flower's pages."""
-    page.goto(f"{PREFIX}{path}")
+    """Open one of Flower's pages, also while the answer to a form that was just sent is on its way."""
+    try:
+        page.goto(f"{PREFIX}{path}")
+    except Error as error:
+        if "interrupted by another navigation" not in str(error):
+            raise
+        page.goto(f"{PREFIX}{path}")
 
 
 def give_reason_and_do(page: Page) -> None:
