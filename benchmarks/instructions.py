@@ -26,8 +26,8 @@ from benchmarks.ways import BACKOUT, BASELINE, Way, choose_ways
 from benchmarks.workers import BenchmarkFailed, Job, Manner, start_worker
 
 STEPS: Final = 5
-FEW: Final = 10
-MANY: Final = 40
+FEW: Final = 5
+MANY: Final = 25
 START_SECONDS: Final = 300.0
 EVENT: Final = "instructions:u"
 DEFAULT_WAYS: Final = (BASELINE, BACKOUT, "backout no bursts")
@@ -97,7 +97,9 @@ def find_counter() -> Counter | None:
 def count_per_step(way: Way, *, lab: Lab, counter: Counter) -> float:
     """Return how many instructions one more step takes."""
     few, many = (_count(way, lab=lab, counter=counter, pipelines=pipelines) for pipelines in (FEW, MANY))
-    return (many - few) / ((MANY - FEW) * STEPS)
+    count = (many - few) / ((MANY - FEW) * STEPS)
+    say(f"{way.name}: {count:,.0f} instructions per step")
+    return count
 
 
 def _count(way: Way, *, lab: Lab, counter: Counter, pipelines: int) -> int:
