@@ -11,25 +11,23 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
 from typing import Final
+
+from backout.tasks.handlers import set_handler
 
 AGAIN_SECONDS: Final = 5.0
 """Between one interruption and the next, for a function that has swallowed the first: time to clean up."""
 
 
-@contextmanager
-def time_limit(seconds: float, error: Callable[[], Exception]) -> Iterator[None]:
+def time_limit(seconds: float, error: Callable[[], Exception]) -> AbstractContextManager[None]:
     """Raise `error()` inside the block when it lasts longer than `seconds`, if this pool can do that."""
     if _runs_in_gevent():
-        with _gevent_limit(seconds, error):
-            yield
-    elif threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer"):
-        with _timer_limit(seconds, error):
-            yield
-    else:
-        yield
+        return _gevent_limit(seconds, error)
+    if threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer"):
+        return _timer_limit(seconds, error)
+    return nullcontext()
 
 
 def _runs_in_gevent() -> bool:
@@ -53,11 +51,11 @@ def _timer_limit(seconds: float, error: Callable[[], Exception]) -> Iterator[Non
         # User code around us uses the only timer of the process; the ledger's deadline holds all the same.
         yield
         return
-    previous = signal.signal(signal.SIGALRM, time_is_up)
+    previous = set_handler(signal.SIGALRM, time_is_up)
     # Again and again: code that catches every exception and tries once more must not outlive its time.
     signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_SECONDS)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
+        set_handler(signal.SIGALRM, previous)

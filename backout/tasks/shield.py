@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, Final
+from typing import Final
+
+from backout.tasks.handlers import Handler, handler_of, set_handler
 
 _NAMES: Final = ("SIGTERM", "SIGQUIT", "SIGINT", "SIGUSR1", "SIGALRM")
 SIGNALS: Final = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
 TIME_IS_UP: Final = frozenset(getattr(signal, name) for name in ("SIGUSR1", "SIGALRM") if hasattr(signal, name))
 """Signals that say that an attempt took too long: pointless once its outcome is recorded."""
-
-Handler = Callable[[int, FrameType | None], Any]
 
 
 class _Deferring:
@@ -64,9 +64,9 @@ def shield(*, forget: frozenset[int] = frozenset()) -> Iterator[None]:
 def _wrap_handlers() -> None:
     # Looked at each time: Celery and user code install their handlers when they like.
     for number in SIGNALS:
-        handler = signal.getsignal(number)
+        handler = handler_of(number)
         if callable(handler) and not isinstance(handler, _Deferring):
-            signal.signal(number, _Deferring(handler))
+            set_handler(number, _Deferring(handler))
 
 
 def _deliver() -> None:
