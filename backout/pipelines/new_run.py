@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, TypeAlias
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from backout.errors import InvalidInput, PayloadTooLarge
 from backout.identifiers import RunId, TaskId, new_run_id
-from backout.jsontext import JsonValue, dump_json
+from backout.jsontext import JsonValue
 from backout.ledger.records import StepKey
 from backout.ledger.transitions import NewRun
 from backout.pipelines.definition import PipelineDefinition
 from backout.pipelines.message import StepMessage
-from backout.pipelines.schema import Unserialisable, from_json, problems_of, to_json
+from backout.pipelines.schema import Unserialisable, problems_of, to_json_text
 from backout.pipelines.words import state_while_running
 from backout.states import Direction
 
@@ -82,26 +82,30 @@ def _valid_input(pipeline: PipelineDefinition, value: Any, limit_bytes: int) -> 
     """Return the input as JSON and as the first step's type, after every step has accepted it, and its size."""
     first = pipeline.steps[0]
     try:
-        stored = to_json(first.function.schema.argument_types[0], value)
+        stored, text = to_json_text(first.function.schema.argument_types[0], value)
     except Unserialisable as error:
         raise InvalidInput(pipeline=pipeline.name, step=first.name, problems=(str(error),)) from error
-    size_bytes = len(dump_json(stored).encode())
+    size_bytes = len(text)
     if size_bytes > limit_bytes:
         raise PayloadTooLarge(
             what=f"the input of pipeline {pipeline.name!r}",
             size_bytes=size_bytes,
             limit_bytes=limit_bytes,
         )
-    typed = None
+    # Most steps take the same type; a function of the user gets a value of its own.
+    typed: dict[TypeAdapter[Any], Any] = {}
     for step in reversed(pipeline.steps):
+        adapter, key_function = step.function.schema.argument_types[0], step.function.key_function
+        if adapter in typed and key_function is None:
+            continue
         try:
-            typed = from_json(step.function.schema.argument_types[0], stored)
+            typed[adapter] = adapter.validate_json(text)
         except ValidationError as error:
             raise InvalidInput(pipeline=pipeline.name, step=step.name, problems=problems_of(error)) from error
-        if step.function.key_function is not None:
-            key = _called(pipeline, f"idempotency_key of {step.name}", step.function.key_function, typed)
+        if key_function is not None:
+            key = _called(pipeline, f"idempotency_key of {step.name}", key_function, typed[adapter])
             _check_id(pipeline.name, f"idempotency_key of {step.name}", key)
-    return stored, typed, size_bytes
+    return stored, typed[first.function.schema.argument_types[0]], size_bytes
 
 
 def _called(pipeline: PipelineDefinition, name: str, function: Callable[[Any], Any], typed: Any) -> Any:

@@ -74,7 +74,12 @@ def read_schema(function: Callable[..., Any], *, subject: str, data_arguments: i
 
 
 def to_json(adapter: TypeAdapter[Any], value: object) -> JsonValue:
-    """Validate a value and return it as JSON.
+    """Validate a value and return it as JSON. Raises as `to_json_text`."""
+    return to_json_text(adapter, value)[0]
+
+
+def to_json_text(adapter: TypeAdapter[Any], value: object) -> tuple[JsonValue, bytes]:
+    """Validate a value and return it as JSON, and the JSON as encoded text.
 
     Raises:
         Unserialisable: the value does not fit the type, or JSON cannot express it.
@@ -82,10 +87,9 @@ def to_json(adapter: TypeAdapter[Any], value: object) -> JsonValue:
     try:
         dumped: JsonValue = adapter.dump_python(adapter.validate_python(value), mode="json")
         # Encoded too: half a surrogate pair is text to Python and to nobody else.
-        dump_json(dumped).encode()
+        return dumped, dump_json(dumped).encode()
     except (ValidationError, PydanticSerializationError, ValueError, TypeError) as error:
         raise Unserialisable("; ".join(problems_of(error))) from error
-    return dumped
 
 
 def from_json(adapter: TypeAdapter[Any], stored: JsonValue) -> Any:

@@ -64,7 +64,7 @@ class Announcer:
             return None
         return found.get(run_id, 0)
 
-    def announce_claim(self, claim: Claim, *, actor: str) -> int | None:
+    def announce_claim(self, claim: Claim) -> int | None:
         """Tell that an attempt has started; return where its run then stood, for `announce`. Never raises."""
         if not self.is_heard():
             return None

@@ -23,12 +23,12 @@ from celery.worker import state as worker_state
 
 from backout.identifiers import new_claim_token
 from backout.ledger import queries
-from backout.ledger.records import Claim, StepKey
+from backout.ledger.records import Claim
 from backout.ledger.session import LedgerConnection
 from backout.ledger.transitions import NextClaim
 from backout.pipelines.functions import find_function
 from backout.pipelines.message import StepMessage
-from backout.tasks.claiming import Taken, lease_within, steady_seconds, worker_name
+from backout.tasks.claiming import Taken, lease_within, steady_seconds
 from backout.tasks.noticeboard import board
 from backout.tasks.pace import Time, has_same_options, is_plain
 from backout.tasks.process import this_process
@@ -75,12 +75,14 @@ class Hand:
     """What the recording of an outcome needs to take up the next step in the same commit.
 
     Attributes:
+        worker: who runs the attempt, for the entry of the next claim.
         offered: the message and the claim that were last given to the ledger; whether it has taken them only the
             commit tells.
     """
 
     runtime: Runtime
     task: Task[..., Any]
+    worker: str
     burst: Burst
     options: Mapping[str, Any]
     offered: tuple[StepMessage, NextClaim] | None = None
@@ -95,7 +97,7 @@ class Hand:
         claim = NextClaim(
             token=new_claim_token(),
             lease_seconds=lease_seconds,
-            worker=worker_name(self.task),
+            worker=self.worker,
             process=this_process(),
             detail={"burst": self.burst.first_id},
         )
@@ -132,24 +134,25 @@ class Hand:
         return pace.is_enough and _go_to_the_same_queue(self.runtime.app, self.task.name, self.options, message)
 
 
-def hand_of(runtime: Runtime, task: Task[..., Any], options: Mapping[str, Any]) -> Hand | None:
+def hand_of(runtime: Runtime, task: Task[..., Any], worker: str, options: Mapping[str, Any]) -> Hand | None:
     """Return the hand of the attempt that is running; `None` when it is in no burst, or the burst is over.
 
     Args:
         runtime: of the task's app.
         task: that is running.
+        worker: who runs it.
         options: of sending its message, by its contract.
     """
     burst = _current.burst
     if burst is None or burst.used_seconds >= runtime.settings.burst_seconds or not _may_go_on(task):
         return None
-    return Hand(runtime=runtime, task=task, burst=burst, options=options)
+    return Hand(runtime=runtime, task=task, worker=worker, burst=burst, options=options)
 
 
-def handed_over(key: StepKey) -> Taken | None:
-    """Return the claim that the step before has taken for this one; `None`: it has to be claimed."""
+def handed_over(task_id: str) -> Taken | None:
+    """Return the claim that the step before has taken for this task; `None`: there is a message, and no claim yet."""
     following = _current.burst.following if _current.burst is not None else None
-    if following is None or following.is_taken_up or following.message.key != key:
+    if following is None or following.is_taken_up or following.message.task_id != task_id:
         return None
     following.is_taken_up = True
     return following.taken

@@ -10,7 +10,6 @@ from typing import Any
 from celery.worker import state as worker_state
 
 from backout.errors import StepTimedOut
-from backout.jsontext import dump_json
 from backout.ledger import queries, undoing
 from backout.ledger.records import Claim, StepRecord
 from backout.ledger.session import LedgerConnection
@@ -18,7 +17,7 @@ from backout.pipelines.contract import CompensationContract, QuestionContract, S
 from backout.pipelines.functions import TaskFunction, find_function
 from backout.pipelines.masking import declares_any
 from backout.pipelines.message import KILL_GRACE_SECONDS
-from backout.pipelines.schema import NotDone, Schema, Unknown, Unserialisable, from_json, to_json
+from backout.pipelines.schema import NotDone, Schema, Unknown, Unserialisable, from_json, to_json_text
 from backout.states import Answer, Direction
 from backout.tasks.attempt import Attempt
 from backout.tasks.burst import is_to_be_killed
@@ -44,11 +43,16 @@ from backout.tasks.secrets import find_secrets
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What this worker knows about a claimed attempt before it calls the function."""
+    """What this worker knows about a claimed attempt before it calls the function.
+
+    Attributes:
+        worker: who runs it, for the entries.
+    """
 
     attempt: Attempt
     contract: StepContract | CompensationContract | QuestionContract
     function: TaskFunction
+    worker: str
     reused: StepRecord | None
 
 
@@ -215,11 +219,11 @@ def _name_sight(work: Work, result: Any) -> Outcome:
 def _validated(runtime: Runtime, work: Work, schema: Schema, result: Any) -> Succeeded | Failed:
     """Check the output before it is recorded. One that cannot be stored is a failure that no retry mends."""
     try:
-        output = to_json(schema.output_type, result)
+        output, text = to_json_text(schema.output_type, result)
     except Unserialisable as error:
         problem = find_secrets(runtime, work.attempt).hide(f"the output cannot be recorded: {error}")
         return Failed(error=_output_error(work, problem, result))
-    size_bytes = len(dump_json(output).encode())
+    size_bytes = len(text)
     if size_bytes > runtime.settings.max_payload_bytes:
         limit = runtime.settings.max_payload_bytes
         return Failed(error=_output_error(work, f"the output is {size_bytes:,} bytes, the limit is {limit:,}", result))

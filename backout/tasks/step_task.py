@@ -56,21 +56,21 @@ def run_step(task: Task[..., Any], arguments: tuple[Any, ...], keywords: Mapping
         MessageRefused: it is no message of this engine; recorded.
     """
     runtime = runtime_of(task.app)
-    message = receive(task, runtime, arguments, keywords)
-    taken = handed_over(message.key)
+    taken = handed_over(task.request.id)
     if taken is None:
+        message = receive(task, runtime, arguments, keywords)
         reach(FaultPoint.BEFORE_CLAIM)
         taken = take_claim(runtime, task, message)
-    if taken is None:
-        return pass_by(task, runtime, message)
+        if taken is None:
+            return pass_by(task, runtime, message)
     reach(FaultPoint.AFTER_CLAIM)
     work = _load(runtime, task, taken)
-    stood_at = runtime.announcer.announce_claim(taken.claim, actor=worker_name(task))
+    stood_at = runtime.announcer.announce_claim(taken.claim)
     late = refuse_late(runtime, taken.claim)
     if late is None and steady_seconds() >= taken.ends_at:
         # Held up so long that the others take it for dead: what it would do now, nobody waits for any more.
         _give_back(runtime, task, taken.claim, reason="its claim had ended before its function was called")
-        _announce(runtime, task, taken.claim, stood_at)
+        _announce(runtime, work, stood_at)
         raise Ignore
     try:
         outcome = late or call(runtime, work)
@@ -80,11 +80,11 @@ def run_step(task: Task[..., Any], arguments: tuple[Any, ...], keywords: Mapping
     except BaseException as error:
         # A shutdown in the middle of the function is no failure. Celery gives the message back after this.
         _record_interruption(runtime, work, error)
-        _announce(runtime, task, taken.claim, stood_at)
+        _announce(runtime, work, stood_at)
         raise
     reach(FaultPoint.AFTER_CALL)
     recorded = _record_and_send(runtime, work, outcome, task)
-    _announce(runtime, task, taken.claim, stood_at, recorded)
+    _announce(runtime, work, stood_at, recorded)
     return _answer(runtime, work, outcome, recorded)
 
 
@@ -110,7 +110,7 @@ def _load(runtime: Runtime, task: Task[..., Any], taken: Taken) -> Work:
         _give_back(runtime, task, claim, reason=f"this worker cannot run the step: {error}")
         raise Ignore from error
     attempt = Attempt(claim=claim, plan=plan, doubted_attempts=_doubted_attempts(runtime, claim))
-    return Work(attempt=attempt, contract=contract, function=function, reused=taken.reused)
+    return Work(attempt=attempt, contract=contract, function=function, worker=worker_name(task), reused=taken.reused)
 
 
 def _give_back(runtime: Runtime, task: Task[..., Any], claim: Claim, *, reason: str) -> None:
@@ -168,7 +168,7 @@ def _record_and_send(
         `None` when the claim was lost meanwhile: nothing was written.
     """
     decision = advance(situation_of(runtime, work.attempt), outcome)
-    hand = hand_of(runtime, task, work.contract.options)
+    hand = hand_of(runtime, task, work.worker, work.contract.options)
 
     def commit_and_send() -> Recorded | None:
         # A signal waits here: nothing may come out of COMMIT but the database's own answer.
@@ -230,15 +230,14 @@ def _send(task: Task[..., Any], recorded: Recorded, outcome: Outcome) -> None:
     send_compensations(task.app, recorded.compensations)
 
 
-def _announce(
-    runtime: Runtime, task: Task[..., Any], claim: Claim, stood_at: int | None, recorded: Recorded | None = None
-) -> None:
+def _announce(runtime: Runtime, work: Work, stood_at: int | None, recorded: Recorded | None = None) -> None:
     """Tell what this attempt has recorded, and not what somebody else has done to its run meanwhile.
 
     Nor the start of the step that this worker goes on with, which that step tells itself.
     """
     following = recorded.claimed[1] if recorded is not None and recorded.claimed is not None else None
-    runtime.announce(claim.key.run_id, after_id=stood_at, actors={ENGINE, worker_name(task)}, without_claim=following)
+    run_id = work.attempt.claim.key.run_id
+    runtime.announce(run_id, after_id=stood_at, actors={ENGINE, work.worker}, without_claim=following)
 
 
 def _answer(runtime: Runtime, work: Work, outcome: Outcome, recorded: Recorded | None) -> str:

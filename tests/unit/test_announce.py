@@ -66,7 +66,7 @@ def test_ledger_that_fails_is_logged_and_harms_nobody(announcer: Announcer, capl
     claim = describe_claim()
     with caplog.at_level(logging.ERROR):
         assert announcer.position_of(claim.key.run_id) is None
-        assert announcer.announce_claim(claim, actor="worker") is None
+        assert announcer.announce_claim(claim) is None
         announcer.announce(claim.key.run_id, after_id=0)
     assert len(caplog.records) == 3
     assert all(claim.key.run_id in record.getMessage() for record in caplog.records)
@@ -77,7 +77,7 @@ def test_ledger_is_not_asked_where_nobody_listens(announcer: Announcer, caplog: 
     claim = describe_claim()
     assert not announcer.is_heard()
     assert announcer.position_of(claim.key.run_id) is None
-    assert announcer.announce_claim(claim, actor="worker") is None
+    assert announcer.announce_claim(claim) is None
     announcer.announce(claim.key.run_id, after_id=0)
     assert caplog.records == []
 

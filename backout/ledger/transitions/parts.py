@@ -127,5 +127,5 @@ def _entry(event: Event | BindParameter[Any]) -> dict[str, Any]:
     }
 
 
-MATCHED: Final = (step.c.run_id,)
-"""What most arrows want to know of the matched row: that there was one."""
+MATCHED: Final = (step.c.round,)
+"""What most arrows want to know of the matched row: that there was one. A number is the cheapest to send and read."""
