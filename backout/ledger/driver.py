@@ -13,9 +13,11 @@ from functools import cache
 from importlib import import_module
 from typing import Any, Final, Self
 
-from sqlalchemy import Connection, Select
+from sqlalchemy import JSON, Connection, Select
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeEngine
+
+from backout.jsontext import dump_json
 
 Processor = Callable[[Any], Any]
 
@@ -54,7 +56,7 @@ class DriverStatement:
             names = ", ".join(sorted(parameter.key for parameter in compiled.post_compile_params))
             raise ValueError(f"parameters {names} change the text of the statement")
         known = compiled.construct_params(_check=False)
-        process = {name: bind_processor(bind.type, dialect) for name, bind in compiled.binds.items()}
+        process = {name: _processor(bind.type, dialect) for name, bind in compiled.binds.items()}
         required = {name for name, bind in compiled.binds.items() if bind.required}
         places: Sequence[str] = compiled.positiontup or ()
         columns = {str(column.key): result_processor(column.type, dialect) for column in statement.selected_columns}
@@ -125,6 +127,16 @@ def _fetch_one(cursor: Any) -> Any:
 
 def _fetch_all(cursor: Any) -> Any:
     return cursor.fetchall()
+
+
+def _processor(kind: TypeEngine[Any], dialect: Dialect) -> Processor | None:
+    """Return what turns a value into the driver's as `bind_processor`, but JSON into its text and no wrapper first."""
+    impl = kind.dialect_impl(dialect)
+    if not isinstance(impl, JSON):
+        return bind_processor(kind, dialect)
+    if impl.none_as_null:
+        return lambda value: None if value is None else dump_json(value)
+    return dump_json
 
 
 @cache

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Any, assert_never
+from typing import Any
 
 from sqlalchemy import Connection, CursorResult, Insert, Select, Update
 from sqlalchemy.dialects import sqlite
@@ -46,8 +46,9 @@ def follow_up(
     known = {**parameters, **matched(row)}
     is_run_changed = run_update is not None and run_known(connection, run_update, known).rowcount == 1
     changed_run = _read(connection, change.as_changed_run_read, known)
-    for statement, inserted in change.as_inserts:
-        if _is_inserted(inserted.when, is_run_changed=is_run_changed, run_state=changed_run.get("run_state")):
+    is_stopped = bool(changed_run) and changed_run["run_state"] not in ACTIVE
+    for statement, inserted in change.as_inserts_when_stopped if is_stopped else change.as_inserts:
+        if inserted.when is When.MATCHED or is_run_changed:
             run_known(connection, statement, known)
     for one in change.also:
         apply(connection, one, parameters)
@@ -57,20 +58,6 @@ def follow_up(
 
 def _read(connection: Connection, statement: Select[Any] | None, known: Parameters) -> RowValues:
     return {} if statement is None else run_known(connection, statement, known).one()._asdict()
-
-
-def _is_inserted(when: When, *, is_run_changed: bool, run_state: str | None) -> bool:
-    match when:
-        case When.MATCHED:
-            return True
-        case When.RUN_CHANGED:
-            return is_run_changed
-        case When.RUN_ACTIVE:
-            return run_state in ACTIVE
-        case When.RUN_STOPPED:
-            return run_state not in ACTIVE
-        case _ as never:
-            assert_never(never)
 
 
 def matched(row: RowValues) -> Parameters:

@@ -10,7 +10,7 @@ from sqlalchemy import null
 
 from backout.events import Event
 from backout.identifiers import ClaimToken, TaskId
-from backout.ledger.change import ACTIVE, NewRow, When
+from backout.ledger.change import ACTIVE, ByRun, NewRow, When
 from backout.ledger.dialects import after, now
 from backout.ledger.models import entry, run, step
 from backout.ledger.records import Claim, RunFacts, StepKey
@@ -56,19 +56,28 @@ FACTS_OF_NEXT: Final = (run.c.state, run.c.external_ids, run.c.last_successful_s
 """What a claim on the next row must know of the run, as the end of this one has left it."""
 
 
-def ready_rows(when: When = When.MATCHED) -> tuple[NewRow, ...]:
+_READY: Final[Mapping[str, Any]] = {
+    "state": StepState.READY.value,
+    "attempt": 0,
+    "sends": 1,
+    "sweep_at": after(seconds("resend")),
+    "dispatched_at": now(),
+}
+_CLAIMED: Final[Mapping[str, Any]] = {
+    "state": StepState.RUNNING.value,
+    "attempt": 1,
+    "claim_token": bind(step.c.claim_token, "next_claim_token"),
+    "claim_expires_at": after(seconds("lease")),
+    "claimed_by": bind(step.c.claimed_by),
+    "sends": 0,
+    "sweep_at": after(seconds("lease")),
+    "started_at": now(),
+}
+
+
+def ready_rows() -> tuple[NewRow, ...]:
     """Return the row that is born ready, its message going out right after the commit, and its entry."""
-    row = _row(
-        {
-            "state": StepState.READY.value,
-            "attempt": 0,
-            "sends": 1,
-            "sweep_at": after(seconds("resend")),
-            "dispatched_at": now(),
-        },
-        when,
-    )
-    return row, _entry(Event.STEP_READY, when, attempt=null())
+    return _row(_READY), _entry(Event.STEP_READY, attempt=null())
 
 
 def claimed_rows() -> tuple[NewRow, ...]:
@@ -77,25 +86,18 @@ def claimed_rows() -> tuple[NewRow, ...]:
     Only where the run may go on: its UPDATE, in the same statement, waits for a person who is just stopping it, and
     says what they have left (R13). Otherwise the row is born ready, and rests.
     """
-    row = _row(
-        {
-            "state": StepState.RUNNING.value,
-            "attempt": 1,
-            "claim_token": bind(step.c.claim_token, "next_claim_token"),
-            "claim_expires_at": after(seconds("lease")),
-            "claimed_by": bind(step.c.claimed_by),
-            "sends": 0,
-            "sweep_at": after(seconds("lease")),
-            "started_at": now(),
-        },
-        When.RUN_ACTIVE,
+    values = {name: ByRun(active=_CLAIMED.get(name), stopped=_READY.get(name)) for name in {**_CLAIMED, **_READY}}
+    told = _entry(
+        ByRun(active=Event.ATTEMPT_STARTED.value, stopped=Event.STEP_READY.value),
+        when=When.RUN_CHANGED,
+        actor=ByRun(active=bind(entry.c.actor, "worker"), stopped=bind(entry.c.actor)),
+        detail=ByRun(active=bind(entry.c.detail, "claim_detail"), stopped=null()),
+        attempt=ByRun(active=1, stopped=null()),
     )
-    about_claim = {"actor": bind(entry.c.actor, "worker"), "detail": bind(entry.c.detail, "claim_detail"), "attempt": 1}
-    started = _entry(Event.ATTEMPT_STARTED, When.RUN_ACTIVE, **about_claim)
-    return row, started, *ready_rows(When.RUN_STOPPED)
+    return _row(values, when=When.RUN_CHANGED), told
 
 
-def _row(values: Mapping[str, Any], when: When) -> NewRow:
+def _row(values: Mapping[str, Any], *, when: When = When.MATCHED) -> NewRow:
     return NewRow(
         table=step,
         values={
@@ -115,11 +117,13 @@ def _row(values: Mapping[str, Any], when: When) -> NewRow:
     )
 
 
-def _entry(event: Event, when: When, **values: Any) -> NewRow:
+def _entry(event: Event | ByRun, *, when: When = When.MATCHED, **values: Any) -> NewRow:
     return step_entry(
         event,
         when=when,
         **{
+            "run_id": bind(step.c.run_id),
+            "round": bind(step.c.round),
             "position": bind(step.c.position, "next_position"),
             "direction": bind(step.c.direction, "next_direction"),
             "step": bind(step.c.step, "next_step"),

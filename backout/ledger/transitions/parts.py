@@ -13,7 +13,7 @@ from typing import Any, Final
 from sqlalchemy import BindParameter, Column, ColumnElement, Float, Update, and_, bindparam, case, null, update
 
 from backout.events import Event
-from backout.ledger.change import Matched, NewRow, When, constant
+from backout.ledger.change import ByRun, Matched, NewRow, When, constant
 from backout.ledger.dialects import now
 from backout.ledger.models import entry, run, step
 from backout.ledger.records import StepKey
@@ -95,7 +95,7 @@ def forward_error() -> ColumnElement[Any]:
     return case((is_forward, bind(entry.c.reason)), else_=run.c.error_summary)
 
 
-def step_entry(event: Event | BindParameter[Any], *, when: When = When.MATCHED, **values: Any) -> NewRow:
+def step_entry(event: Event | ByRun | BindParameter[Any], *, when: When = When.MATCHED, **values: Any) -> NewRow:
     """Return the entry of something that happened to the matched step. Arguments as of `run_entry`."""
     about = (step.c.run_id, step.c.round, step.c.position, step.c.step, step.c.direction, step.c.attempt)
     matched = {column.name: Matched(column) for column in about}
@@ -117,7 +117,7 @@ def run_entry(event: Event, *, when: When = When.MATCHED, **values: Any) -> NewR
     )
 
 
-def _entry(event: Event | BindParameter[Any]) -> dict[str, Any]:
+def _entry(event: Event | ByRun | BindParameter[Any]) -> dict[str, Any]:
     return {
         "at": now(),
         "event": event.value if isinstance(event, Event) else event,
