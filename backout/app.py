@@ -11,7 +11,7 @@ from backout.pipelines.engine import Engine, set_engine_resolver
 from backout.settings import PREFIX, Settings
 from backout.tasks.broker import apply_broker_defaults
 from backout.tasks.registration import register_tasks
-from backout.tasks.runtime import Runtime, configured, forget_runtime, runtime_of
+from backout.tasks.runtime import Runtime, configured, forget_runtime, has_runtime, runtime_of
 from backout.tasks.worker_steps import LedgerCheck, NoticeboardKeeper, SweeperProcess
 
 _installed: list[Celery] = []
@@ -67,7 +67,8 @@ def _add_to_configured_worker(instance: Any = None, **_: Any) -> None:
 
 def _resolve_engine() -> Engine | None:
     app = current_app._get_current_object()
-    if configured(app):
+    # Reading its settings takes longer than a message: only until they have led to a runtime.
+    if has_runtime(app) or configured(app):
         return runtime_of(app)
     return runtime_of(_installed[0]) if _installed else None
 

@@ -18,10 +18,8 @@ from sqlalchemy import (
     Engine,
     Select,
     String,
-    Table,
     literal,
 )
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import ColumnElement
@@ -32,12 +30,15 @@ from backout.ledger.change import Change
 from backout.ledger.cursors import RecordingConnection
 from backout.ledger.driver import DriverStatement
 from backout.ledger.durability import DurabilitySetting
-from backout.ledger.given import GivenInsert, GivenRow, insert_at_once
+from backout.ledger.given import DOCUMENT, GivenInsert, GivenRow, document_of
 from backout.ledger.models import Instant
 from backout.ledger.mysql import MySQL
 from backout.ledger.mysql_errors import REPEATABLE, is_outage, number_of
 from backout.ledger.sqlite import SQLite
 from backout.ledger.statements import Parameters, RowValues
+
+IS_OWN: Final = "backout_is_own"
+"""Execution option of the ledger's own connections; others are a caller's, in a transaction of the caller's."""
 
 
 class clock(FunctionElement[Any]):
@@ -165,7 +166,6 @@ class PostgreSQL:
     # round trip, but SQLAlchemy takes 20 µs each time a connection is switched and given back.
     engine_options: Final[Mapping[str, Any]] = {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}
     transaction_options: Final[Mapping[str, Any]] = {"isolation_level": "READ COMMITTED"}
-    insert_given = staticmethod(insert_at_once)
 
     def prepare(self, engine: Engine) -> None:
         """Change nothing: the defaults are right."""
@@ -209,10 +209,15 @@ class PostgreSQL:
         """Run a SELECT; return its rows."""
         return _for_driver(statement, connection.dialect).all_rows(connection, parameters)
 
-    def insert_new(self, connection: RecordingConnection, table: Table, values: RowValues) -> bool:
-        """Insert a row; False when a unique index has it already."""
-        statement = postgresql.insert(table).on_conflict_do_nothing().returning(*table.primary_key)
-        return connection.execute(statement.values(values)).one_or_none() is not None
+    def insert_given(
+        self, connection: RecordingConnection, given: GivenInsert, rows: Sequence[GivenRow], parameters: Parameters
+    ) -> set[str]:
+        """Insert what is new of the given rows, with what belongs to it, in one statement; return the ids."""
+        known = {**parameters, DOCUMENT: document_of(rows)}
+        if isinstance(connection, Connection) and connection.get_execution_options().get(IS_OWN):
+            return {row["id"] for row in _for_driver(given, connection.dialect).all_rows(connection, known)}
+        # SQLAlchemy, or a framework, must know of a statement that belongs to a transaction of theirs.
+        return {str(row[0]) for row in connection.execute(given.as_one_statement, known).all()}
 
     def as_committed(self, statement: Select[Any]) -> Select[Any]:
         """Change nothing: an INSERT that did nothing has failed already where a snapshot would hide the row."""
@@ -220,8 +225,8 @@ class PostgreSQL:
 
 
 @lru_cache(maxsize=200)
-def _for_driver(source: Change | Select[Any], dialect: Dialect) -> DriverStatement:
-    return DriverStatement.compile(source.as_one_statement if isinstance(source, Change) else source, dialect)
+def _for_driver(source: Change | GivenInsert | Select[Any], dialect: Dialect) -> DriverStatement:
+    return DriverStatement.compile(source if isinstance(source, Select) else source.as_one_statement, dialect)
 
 
 def apply(connection: Connection, change: Change, parameters: Parameters) -> RowValues | None:
@@ -234,26 +239,18 @@ def all_rows(connection: Connection, statement: Select[Any], parameters: Paramet
     return dialect_of(connection.dialect.name).all_rows(connection, statement, parameters)
 
 
-def insert_new(connection: RecordingConnection, table: Table, values: RowValues) -> bool:
-    """Insert a row if no unique index has it already. Needs a transaction, which goes on either way.
-
-    Waits for another transaction that is just inserting the same row.
-
-    Returns:
-        False when a unique index has the row: nothing was written.
-    """
-    return dialect_of(connection.dialect.name).insert_new(connection, table, values)
-
-
 def insert_given(
     connection: RecordingConnection, given: GivenInsert, rows: Sequence[GivenRow], parameters: Parameters
 ) -> set[str]:
-    """Insert many rows as `insert_new` does, with what belongs to them; return the ids of those that were new."""
+    """Insert rows if no unique index has them already, with what belongs to them; return the ids of those that are new.
+
+    Waits for another transaction that is just inserting the same row. A caller's own transaction goes on either way.
+    """
     return dialect_of(connection.dialect.name).insert_given(connection, given, rows, parameters)
 
 
 def as_committed(connection: RecordingConnection, statement: Select[Any]) -> Select[Any]:
-    """Return a SELECT that finds the row for which `insert_new` was refused, also in a caller's own transaction."""
+    """Return a SELECT that finds the row for which another one was refused, also in a caller's own transaction."""
     return dialect_of(connection.dialect.name).as_committed(statement)
 
 

@@ -30,6 +30,7 @@ from sqlalchemy import (
     union_all,
 )
 from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -41,7 +42,8 @@ from backout.ledger.cursors import RecordingConnection
 GivenRow: TypeAlias = Mapping[str, str]
 """Field to text; JSON as the text that it is to be stored as. A field that is left out is NULL."""
 
-_DOCUMENT: Final = "b_given"
+DOCUMENT: Final = "b_given"
+"""The parameter that is the given rows as one text."""
 _LOOKED_AT: Final = 500
 """How many ids stand in one statement."""
 
@@ -143,7 +145,7 @@ class GivenInsert:
         return tuple(insert(rows[0].table).from_select(*_source(rows, given, _as_text)) for rows in self._by_table())
 
     def _table(self) -> FromClause:
-        document = bindparam(_DOCUMENT, type_=Text())
+        document = bindparam(DOCUMENT, type_=Text())
         return given_rows(document, *(column(field) for field in self.fields)).table_valued(*self.fields, name="given")
 
     def _by_table(self) -> list[list[NewRow]]:
@@ -152,14 +154,6 @@ class GivenInsert:
         for row in self.rows:
             grouped.setdefault(row.table.name, []).append(row)
         return list(grouped.values())
-
-
-def insert_at_once(
-    connection: RecordingConnection, given: GivenInsert, rows: Sequence[GivenRow], parameters: Mapping[str, Any]
-) -> set[str]:
-    """Insert on PostgreSQL: one statement."""
-    found = connection.execute(given.as_one_statement, {**parameters, _DOCUMENT: _document(rows)})
-    return {str(row[0]) for row in found.all()}
 
 
 def insert_returning(
@@ -200,13 +194,23 @@ def _follow(
 def _insert(
     connection: RecordingConnection, statement: Insert, rows: Sequence[GivenRow], parameters: Mapping[str, Any]
 ) -> Any:
-    known = {**parameters, _DOCUMENT: _document(rows)}
-    # SQLAlchemy refuses parameters that an INSERT does not use.
-    binds = statement.compile(dialect=connection.dialect).binds
-    return connection.execute(statement, {name: known[name] for name, bind in binds.items() if bind.required})
+    known = {**parameters, DOCUMENT: document_of(rows)}
+    return connection.execute(statement, {name: known[name] for name in _bind_names(statement, connection.dialect)})
 
 
-def _document(rows: Sequence[GivenRow]) -> str:
+_names: Final[dict[Insert, tuple[str, ...]]] = {}
+
+
+def _bind_names(statement: Insert, dialect: Dialect) -> tuple[str, ...]:
+    """Return the parameters of a statement that is a constant: SQLAlchemy refuses those that an INSERT does not use."""
+    if (names := _names.get(statement)) is None:
+        binds = statement.compile(dialect=dialect).binds
+        names = _names[statement] = tuple(name for name, bind in binds.items() if bind.required)
+    return names
+
+
+def document_of(rows: Sequence[GivenRow]) -> str:
+    """Return the given rows as one text."""
     return dump_json(rows)
 
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, ExceptionContext, Select, Table, event, insert
+from sqlalchemy import Connection, Engine, ExceptionContext, Select, event
 from sqlalchemy.exc import IntegrityError
 
 from backout.ledger.change import Change
-from backout.ledger.cursors import RecordingConnection
 from backout.ledger.durability import DurabilitySetting
 from backout.ledger.given import insert_and_look
-from backout.ledger.mysql_errors import BROKEN_CHECK, DUPLICATE, number_of
+from backout.ledger.mysql_errors import BROKEN_CHECK, number_of
 from backout.ledger.statements import Parameters, RowValues, follow_up, is_met, matched, run_known, select_known
 
 LOCK_SECONDS: Final = 30
@@ -122,20 +121,6 @@ class MySQL:
             row = run_known(connection, change.as_read_again, matched(dict(row))).mappings().one()
         run_update = change.as_ordered_run_update
         return follow_up(connection, change, dict(row), parameters, run_update=run_update, apply=self.apply)
-
-    def insert_new(self, connection: RecordingConnection, table: Table, values: RowValues) -> bool:
-        """Insert a row; False when a unique index has it already.
-
-        No INSERT IGNORE, which ignores broken CHECKs and cuts text off. No savepoint: an INSERT that is refused is
-        taken back alone (manual, "InnoDB Error Handling"), and a deadlock ends savepoints, whose rollback then fails.
-        """
-        try:
-            connection.execute(insert(table).values(values))
-        except IntegrityError as error:
-            if number_of(error.orig) != DUPLICATE:
-                raise
-            return False
-        return True
 
     def as_committed(self, statement: Select[Any]) -> Select[Any]:
         """Read what is committed now, and not the snapshot of a caller's own transaction in REPEATABLE READ."""

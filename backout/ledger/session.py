@@ -27,7 +27,7 @@ from sqlalchemy.pool import NullPool
 from backout.errors import ConfigurationError, LedgerUnavailable
 from backout.jsontext import dump_json, load_json
 from backout.ledger.addresses import file_of, is_same_place, parse_url
-from backout.ledger.dialects import LedgerDialect, dialect_of, may_pass, may_succeed_at_once
+from backout.ledger.dialects import IS_OWN, LedgerDialect, dialect_of, may_pass, may_succeed_at_once
 from backout.ledger.sqlite import READS_ONLY
 
 T = TypeVar("T")
@@ -72,6 +72,7 @@ class Ledger:
             "json_serializer": dump_json,
             "json_deserializer": load_json,
             "hide_parameters": True,
+            "execution_options": {IS_OWN: True},
         }
         if self._url.get_backend_name() != "sqlite":
             options |= {"pool_size": pool_size, "max_overflow": pool_size, "pool_timeout": 30, "pool_use_lifo": True}

@@ -8,11 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, Select, Table, event
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import Connection, Engine, Select, event
 
 from backout.ledger.change import Change
-from backout.ledger.cursors import RecordingConnection
 from backout.ledger.durability import DurabilitySetting
 from backout.ledger.given import insert_returning
 from backout.ledger.statements import Parameters, RowValues, follow_up, is_met, run_known, select_known
@@ -103,11 +101,6 @@ class SQLite:
         if row is None:
             return None
         return follow_up(connection, change, dict(row), parameters, run_update=change.run_update, apply=self.apply)
-
-    def insert_new(self, connection: RecordingConnection, table: Table, values: RowValues) -> bool:
-        """Insert a row; False when a unique index has it already."""
-        statement = sqlite.insert(table).on_conflict_do_nothing().returning(*table.primary_key)
-        return connection.execute(statement.values(values)).one_or_none() is not None
 
     def as_committed(self, statement: Select[Any]) -> Select[Any]:
         """Change nothing: who has tried to write sees the last commit."""

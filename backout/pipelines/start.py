@@ -9,6 +9,7 @@ from backout.errors import ConfigurationError
 from backout.faultpoints import FaultPoint, reach
 from backout.identifiers import RunId
 from backout.ledger import callers, queries, transitions
+from backout.ledger.session import KeyTaken
 from backout.pipelines.definition import PipelineDefinition
 from backout.pipelines.engine import Engine, current_engine
 from backout.pipelines.handle import RunHandle
@@ -55,11 +56,20 @@ def _create_alone(engine: Engine, new: transitions.NewRun) -> bool:
     """Record a run in a transaction of its own; returns as `create_run`."""
 
     def create() -> bool:
-        with engine.ledger.transaction() as own:
+        with engine.ledger.change() as own:
             return transitions.create_run(own, new, resend_seconds=engine.settings.resend_seconds)
 
+    def is_recorded() -> bool:
+        return engine.ledger.read(lambda own: queries.find_run(own, new.id)) is not None
+
     # The row that refuses it may be its own, when a connection died before it could say that it had committed.
-    return engine.ledger.repeat(create) or engine.ledger.read(lambda own: queries.find_run(own, new.id)) is not None
+    try:
+        return engine.ledger.repeat(create) or is_recorded()
+    except KeyTaken:
+        # So MySQL says it.
+        if not is_recorded():
+            raise
+        return True
 
 
 def _record_after_commit(

@@ -126,6 +126,11 @@ def runtime_of(app: Celery) -> Runtime:
     return runtime
 
 
+def has_runtime(app: Celery) -> bool:
+    """Return whether `runtime_of` was called for an app."""
+    return _ATTRIBUTE in app.__dict__
+
+
 def forget_runtime(app: Celery) -> None:
     """Make the next `runtime_of` read the settings again."""
     runtime: Runtime | None = app.__dict__.pop(_ATTRIBUTE, None)

@@ -6,6 +6,7 @@ None of them commits or sends. On the worker's path a lost race is a return valu
 
 from backout.ledger.transitions.by_hand import CLOSED, close_step, reopen_step, settle_step, start_step
 from backout.ledger.transitions.claims import claim_step, doubt_step, hold_step, release_claim, release_uncalled
+from backout.ledger.transitions.creation import create_run, create_runs
 from backout.ledger.transitions.facts import (
     extend_claim,
     free_key,
@@ -18,7 +19,6 @@ from backout.ledger.transitions.facts import (
     record_refused_message,
 )
 from backout.ledger.transitions.following import NextClaim, NextStep
-from backout.ledger.transitions.many_runs import create_runs
 from backout.ledger.transitions.onward import (
     GoneOn,
     Onward,
@@ -50,7 +50,6 @@ from backout.ledger.transitions.rollback import (
 from backout.ledger.transitions.runs import (
     NewRun,
     begin_rollback,
-    create_run,
     finish_rollback,
     park_run,
     review_run,

@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, case, insert, literal, null, select
+from sqlalchemy import Connection, case, insert, null, select
 
 from backout.events import Event
 from backout.identifiers import RunId, TaskId
 from backout.jsontext import JsonValue
 from backout.ledger.change import Change
-from backout.ledger.cursors import RecordingConnection
-from backout.ledger.dialects import after, apply, insert_new, now
-from backout.ledger.models import entry, review, run, step
+from backout.ledger.dialects import apply, now
+from backout.ledger.models import entry, review, run
 from backout.ledger.records import StepKey
-from backout.ledger.transitions.parts import ENGINE, bind, one_of, run_entry, seconds, this_run
-from backout.states import Direction, ReviewReason, RollbackOutcome, RunState, StepState, sources
+from backout.ledger.transitions.parts import ENGINE, bind, one_of, run_entry, this_run
+from backout.states import ReviewReason, RollbackOutcome, RunState, sources
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,94 +37,6 @@ class NewRun:
     task_id: TaskId
     actor: str
     deadline_seconds: float | None = None
-
-
-def create_run(connection: RecordingConnection, new: NewRun, *, resend_seconds: float) -> bool:
-    """Record a run with its plan, its first step ready, and the first entries. Needs a transaction; never commits.
-
-    Returns:
-        False when the pipeline already has a run of this source event (R9): nothing was written. This waits for
-        another transaction that is just creating it.
-    """
-    row = {
-        "id": new.id,
-        "pipeline": new.pipeline,
-        "definition_digest": new.definition_digest,
-        "plan": new.plan,
-        "source_event_id": new.source_event_id,
-        "subject_id": new.subject_id,
-        "state": RunState.PENDING.value,
-        "round": 1,
-        "operator_state": new.operator_state,
-        "external_ids": {},
-        "requires_human_review": False,
-        "rollback_outcome": RollbackOutcome.NONE.value,
-        "input": new.input,
-        "created_at": now(),
-        "updated_at": now(),
-        "deadline_at": after(literal(new.deadline_seconds)) if new.deadline_seconds is not None else null(),
-    }
-    if not insert_new(connection, run, row):
-        return False
-    connection.execute(
-        _FIRST_STEP,
-        {
-            "b_run_id": new.id,
-            "b_step": new.first_step,
-            "b_idempotency_key": new.idempotency_key,
-            "b_task_id": new.task_id,
-            "b_resend": resend_seconds,
-        },
-    )
-    detail = {"source_event_id": new.source_event_id, "subject_id": new.subject_id}
-    common = {"b_run_id": new.id, "b_actor": new.actor}
-    connection.execute(
-        _CREATION_ENTRY,
-        [
-            {**common, "b_event": Event.RUN_CREATED.value, "b_detail": detail, **_NO_STEP},
-            {
-                **common,
-                "b_event": Event.STEP_READY.value,
-                "b_detail": None,
-                "b_round": 1,
-                "b_position": 0,
-                "b_step": new.first_step,
-                "b_direction": Direction.FORWARD.value,
-            },
-        ],
-    )
-    return True
-
-
-_NO_STEP: Final = {"b_round": None, "b_position": None, "b_step": None, "b_direction": None}
-_FIRST_STEP: Final = insert(step).values(
-    run_id=bind(step.c.run_id),
-    round=1,
-    position=0,
-    direction=Direction.FORWARD.value,
-    step=bind(step.c.step),
-    state=StepState.READY.value,
-    attempt=0,
-    lost_attempts=0,
-    start_order=1,
-    idempotency_key=bind(step.c.idempotency_key),
-    task_id=bind(step.c.task_id),
-    external_ids={},
-    sends=1,
-    sweep_at=after(seconds("resend")),
-    dispatched_at=now(),
-)
-_CREATION_ENTRY: Final = insert(entry).values(
-    at=now(),
-    run_id=bind(entry.c.run_id),
-    round=bind(entry.c.round),
-    position=bind(entry.c.position),
-    step=bind(entry.c.step),
-    direction=bind(entry.c.direction),
-    event=bind(entry.c.event),
-    actor=bind(entry.c.actor),
-    detail=bind(entry.c.detail),
-)
 
 
 def _run_change(arrow: str, event: Event, **values: Any) -> Change:

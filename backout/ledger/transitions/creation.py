@@ -1,4 +1,4 @@
-"""The creation of many runs of one pipeline at once: the same arrow as `create_run`, and the same rows."""
+"""The creation of runs: each with its plan, its first step ready, and the first entries. One statement for all."""
 
 from __future__ import annotations
 
@@ -20,14 +20,23 @@ from backout.ledger.transitions.runs import NewRun
 from backout.states import Direction, RollbackOutcome, RunState, StepState
 
 
+def create_run(connection: RecordingConnection, new: NewRun, *, resend_seconds: float) -> bool:
+    """Record a run. Arguments as of `create_runs`.
+
+    Returns:
+        False when the pipeline already has a run of this source event (R9): nothing was written.
+    """
+    return bool(create_runs(connection, [new], resend_seconds=resend_seconds))
+
+
 def create_runs(connection: RecordingConnection, new: Sequence[NewRun], *, resend_seconds: float) -> set[RunId]:
-    """Record runs of one pipeline, each as `create_run` does. Needs a transaction; never commits.
+    """Record runs of one pipeline with their plan, the first step of each ready, and the first entries.
 
     Args:
-        connection: the transaction.
+        connection: a transaction, the caller's own perhaps, which is not committed; or a `Ledger.change()` scope.
         new: of one plan and one actor, with ids that no run has; of two with the same source event, the first is
             recorded.
-        resend_seconds: as of `create_run`.
+        resend_seconds: when the sweeper sends the first message again if nobody takes it up.
 
     Returns:
         The ids of those that were recorded. The others' source event has a run already (R9): nothing was written of
