@@ -114,7 +114,7 @@ def test_telling_of_many_costs_one_query(
     """And not one for each."""
     statements: list[object] = []
     # Its schema is verified at the first use.
-    assert runtime_of(postgres_stack.app).ledger
+    assert runtime_of(postgres_stack.app).ledger is not None
     execute = Cursor.execute
 
     def note(self: Any, query: Any, *values: Any, **options: Any) -> Any:
