@@ -85,7 +85,10 @@ class DriverStatement:
         Raises:
             sqlalchemy.exc.DBAPIError: as any execution; a dead connection leaves the pool.
         """
-        return [self._named(row) for row in self._run(connection, parameters, _fetch_all)]
+        rows = self._run(connection, parameters, _fetch_all)
+        if len(rows) > KEPT_ROWS:
+            connection.info[_CURSORS].pop(self, None)
+        return [self._named(row) for row in rows]
 
     def _run(self, connection: Connection, parameters: Mapping[str, Any], fetch: Callable[[Any], Any]) -> Any:
         values = list(self.values)
@@ -119,6 +122,8 @@ class DriverStatement:
 
 
 _CURSORS: Final = "backout_cursors"
+KEPT_ROWS: Final = 100
+"""A cursor keeps what it has fetched until it is used again: one with more rows is forgotten."""
 
 
 def _fetch_one(cursor: Any) -> Any:

@@ -1,19 +1,21 @@
 """Changes that are handed straight to PostgreSQL's driver behave like everything that SQLAlchemy executes."""
 
+import gc
 import os
 import signal
 import threading
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import Connection, bindparam, select, text
+from psycopg import RawCursor
+from sqlalchemy import Connection, bindparam, func, select, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from backout.identifiers import new_claim_token
 from backout.ledger import schema, transitions
 from backout.ledger.change import constant
-from backout.ledger.driver import DriverStatement
+from backout.ledger.driver import KEPT_ROWS, DriverStatement
 from backout.ledger.models import step
 from backout.ledger.records import Claim, StepKey
 from backout.ledger.session import Ledger
@@ -171,3 +173,16 @@ def test_constant_that_needs_quotes_is_refused() -> None:
     """Only words of our own stand in a statement as they are."""
     with pytest.raises(ValueError, match="it's"):
         constant("it's")
+
+
+@pytest.mark.parametrize(("rows", "is_kept"), [(KEPT_ROWS, True), (KEPT_ROWS + 1, False)])
+def test_large_answer_is_not_kept_in_memory(ledger: Ledger, rows: int, is_kept: bool) -> None:
+    """The cursor that a statement has on each connection would hold it until the statement is run again."""
+    statement = DriverStatement.compile(
+        select(func.generate_series(1, rows).label("number")),
+        postgresql.dialect(),  # type: ignore[no-untyped-call]  # it has no types
+    )
+    with ledger.change() as connection:
+        assert len(statement.all_rows(connection, {})) == rows
+        kept = [one for one in gc.get_objects() if isinstance(one, RawCursor) and one.rowcount == rows]
+    assert bool(kept) is is_kept
