@@ -104,14 +104,21 @@ def _publish_one_by_one(app: Celery, producer: Producer, messages: Sequence[Step
 
 
 def _publish_each(app: Celery, producer: Producer, messages: Sequence[StepMessage], **options: Any) -> None:
+    first = messages[0]
     for message in messages:
+        # Kombu copies a queue to see whether it is declared: a fifth of a send. A router may send each elsewhere.
+        is_declared = (
+            message is not first
+            and not app.amqp.routes
+            and (message.task, message.options) == (first.task, first.options)
+        )
         app.send_task(
             message.task,
             kwargs=message.keywords(),
             add_to_parent=False,
             producer=producer,
             # A repeated publish may go over another channel than those that are answered for together.
-            **{"retry": False, **message.sending_options(), **options},
+            **{"retry": False, **({"declare": []} if is_declared else {}), **message.sending_options(), **options},
         )
 
 
