@@ -19,9 +19,10 @@ from backout.web.pages import draw_run, draw_runs
 from tests.integration.engine.conftest import OpenStack
 from tests.support.apps import names, pipelines
 from tests.support.commands import call
-from tests.support.events import watching
+from tests.support.events import SECONDS, watching
 from tests.support.pages import PLACES, viewer
 from tests.support.stack import Stack
+from tests.support.waiting import wait_until
 
 CARD: Final = "4111-1111-2222-3333"
 PAYMENT: Final = "money_private-1"
@@ -47,6 +48,10 @@ def told(open_stack: OpenStack) -> Iterator[Told]:
     with watching(stack) as watcher:
         handle, run = stack.run(pipelines.PRIVATE, SCRIPT, customer=CARD)
         stack.wait_until_idle()
+        ended, ids = ("task-succeeded", "task-failed"), {row.task_id for row in handle.steps()}
+        wait_until(
+            lambda: {one["uuid"] for one in list(watcher.events) if one["type"] in ended} >= ids, SECONDS, "told"
+        )
     assert run.state is RunState.ROLLED_BACK
     yield Told(
         stack=stack,
