@@ -16,7 +16,7 @@ from backout.compensations.plan import PlannedUndo, RollbackPlan, Undo
 from backout.compensations.reviews import rollback_so_far
 from backout.identifiers import RunId, TaskId, new_task_id
 from backout.ledger import queries, transitions, undoing
-from backout.ledger.records import StepKey, StepRecord
+from backout.ledger.records import Link, StepKey, StepRecord
 from backout.ledger.session import LedgerConnection
 from backout.pipelines.contract import Plan, RecoveryKind
 from backout.pipelines.message import StepMessage
@@ -124,6 +124,7 @@ def walk_back(
     plan: Plan,
     run_id: RunId,
     *,
+    left: int | None,
     resend_seconds: float,
     links: int,
     parent_id: TaskId | None = None,
@@ -136,6 +137,7 @@ def walk_back(
         connection: the transaction.
         plan: of the run.
         run_id: the run.
+        left: as of `finish_way_back`.
         resend_seconds: when the sweeper sends the message again if nobody takes it up.
         links: the most for one chain.
         parent_id: the task that causes it.
@@ -144,25 +146,36 @@ def walk_back(
     """
     waiting = undoing.next_undos(connection, run_id, limit=links)
     if not waiting:
-        return WalkedOn(outcome=finish_way_back(connection, plan, run_id, actor=actor, reason=reason))
+        return WalkedOn(outcome=finish_way_back(connection, plan, run_id, left=left, actor=actor, reason=reason))
     if waiting[0].state is StepState.PENDING:
         transitions.ready_step(connection, waiting[0].key, resend_seconds=resend_seconds, actor=actor, reason=reason)
-    rows = [(step.key, step.task_id, step.attempt) for step in waiting]
-    if waiting[0].state is StepState.WAITING:
-        # It waits for an attempt that may still run (R5); the sweeper sends it.
-        rows = []
-    messages = chain_messages(plan, rows, links, parent_id=parent_id)
+    # What waits for an attempt that may still run (R5) is sent by the sweeper.
+    due = [] if waiting[0].state is StepState.WAITING else [step.link for step in waiting]
+    messages = chain_messages(plan, due, links, parent_id=parent_id)
     return WalkedOn(following=waiting[0].step, messages=messages)
 
 
 def finish_way_back(
-    connection: LedgerConnection, plan: Plan, run_id: RunId, *, actor: str = ENGINE, reason: str | None = None
+    connection: LedgerConnection,
+    plan: Plan,
+    run_id: RunId,
+    *,
+    left: int | None,
+    actor: str = ENGINE,
+    reason: str | None = None,
 ) -> RollbackOutcome:
-    """Close a rollback that has nothing left to run; needs the transaction of what came before it."""
+    """Close a rollback that has nothing left to run; needs the transaction of what came before it.
+
+    Args:
+        connection: the transaction.
+        plan: of the run.
+        run_id: the run.
+        left: the last position that the rollback leaves as it is; `None`: it undoes all.
+        actor: who causes it.
+        reason: why, where a person does.
+    """
     steps = queries.list_steps(connection, run_id)
-    run = queries.find_run(connection, run_id)
     outcome = rollback_so_far(steps) if is_something_left(plan, steps) else RollbackOutcome.COMPLETE
-    left = run.rollback_to if run is not None else None
     is_whole = outcome is RollbackOutcome.COMPLETE
     state = say_rollback(plan, steps, how="rolled_back" if is_whole else f"rollback_{outcome.value}")
     if left is not None and is_whole:
@@ -202,28 +215,28 @@ def say_rollback(plan: Plan, steps: Sequence[StepRecord], *, how: str) -> str:
 
 def chain_messages(
     plan: Plan,
-    rows: Sequence[tuple[StepKey, TaskId, int]],
-    links: int,
+    links: Sequence[Link],
+    most: int,
     *,
     parent_id: TaskId | None,
 ) -> tuple[StepMessage, ...]:
-    """Return the messages of one chain: at most `links` of what is left; the last one to run sends the next chain.
+    """Return the messages of one chain; the last one to run sends the next chain.
 
     Args:
         plan: of the run.
-        rows: key, task id and attempts so far of the compensations that are left, in the order of undoing.
-        links: the most for one chain.
+        links: what is left, in the order of undoing.
+        most: links for one chain.
         parent_id: the task that causes the first one.
     """
     return tuple(
         StepMessage.of(
             plan,
-            key,
-            task_id=task_id,
-            attempt=attempts + 1,
+            link.key,
+            task_id=link.task_id,
+            attempt=link.attempts + 1,
             parent_id=parent_id if number == 0 else None,
         )
-        for number, (key, task_id, attempts) in enumerate(rows[:links])
+        for number, link in enumerate(links[:most])
     )
 
 
@@ -237,5 +250,4 @@ def remaining_chain(
 ) -> tuple[StepMessage, ...]:
     """Return the chain of all compensations of a run that are still to run; the first one is due."""
     waiting = undoing.next_undos(connection, run_id, limit=links)
-    rows = [(step.key, step.task_id, step.attempt) for step in waiting]
-    return chain_messages(plan, rows, links, parent_id=parent_id)
+    return chain_messages(plan, [step.link for step in waiting], links, parent_id=parent_id)

@@ -257,6 +257,7 @@ def _move_run(pen: _Pen, move: MoveRun | ResumeRun | TurnRunBack | SucceedRun | 
                 connection,
                 pen.view.plan,
                 run.id,
+                left=run.rollback_to,
                 resend_seconds=pen.settings.resend_seconds,
                 links=pen.settings.chain_links,
                 actor=pen.actor,
@@ -290,7 +291,7 @@ def _turn_back(pen: _Pen, move: TurnRunBack) -> None:
     rows = rows_of_way_back(move.plan, steps, run.id, pen.view.alive_until)
     record_way_back(connection, rows, resend_seconds=resend, actor=pen.actor)
     if all(row.state.is_finished for row in rows):
-        finish_way_back(connection, pen.view.plan, run.id, **pen.by)
+        finish_way_back(connection, pen.view.plan, run.id, left=move.to_position, **pen.by)
     elif pen.view.alive_until is None:
         links = pen.settings.chain_links
         pen.compensations = remaining_chain(connection, pen.view.plan, run.id, links, parent_id=None)

@@ -14,6 +14,7 @@ from typing import Any, Final
 from sqlalchemy import (
     Column,
     ColumnElement,
+    FromClause,
     Insert,
     Select,
     Table,
@@ -112,6 +113,8 @@ class Change:
         requires: must find a row, or nothing is written; it locks what it finds, before the guard is looked at.
         also: what else changes if the guard matched, in this order: guards of other rows, no two of them of the same,
             with their rows to insert and nothing else. Theirs may match nothing.
+        label: of one that stands in `also`: its `returning` is returned as well, under `<label>_<name>`; NULL where
+            its guard has matched nothing.
     """
 
     guard: Update
@@ -122,6 +125,7 @@ class Change:
     changed_columns: tuple[Column[Any], ...] = ()
     requires: Select[Any] | None = None
     also: tuple[Change, ...] = ()
+    label: str = ""
 
     @cached_property
     def as_one_statement(self) -> Select[Any]:
@@ -130,26 +134,29 @@ class Change:
         if self.requires is not None:
             guard = guard.where(exists(select(literal(1)).select_from(self.requires.cte("required"))))
         matched = guard.cte("matched")
-        statement = select(*(matched.c[column.name] for column in self.returning))
+        found: FromClause = matched
+        columns: list[ColumnElement[Any]] = [matched.c[column.name] for column in self.returning]
         if self.run_columns:
-            statement = statement.add_columns(*_run_labels(self.run_columns)).join_from(
-                matched,
-                run,
-                run.c.id == matched.c.run_id,
-            )
+            found = found.join(run, run.c.id == matched.c.run_id)
+            columns += _run_labels(self.run_columns)
         changed = None
         if self.run_update is not None:
             guarded = self.run_update.where(exists(select(literal(1)).select_from(matched)))
             changed = guarded.returning(run.c.id, run.c.state, *self._changed_besides_state).cte("run_changed")
-            statement = statement.add_cte(changed)
             if self.changed_columns:
-                columns = (changed.c[column.name].label(f"run_{column.name}") for column in self.changed_columns)
-                is_its_run = changed.c.id == matched.c.run_id
-                statement = statement.add_columns(*columns).join_from(matched, changed, is_its_run)
+                found = found.join(changed, changed.c.id == matched.c.run_id)
+                columns += [changed.c[column.name].label(f"run_{column.name}") for column in self.changed_columns]
         also = [
             change.as_guard.where(exists(select(literal(1)).select_from(matched))).cte(f"also_{number}")
             for number, change in enumerate(self.also)
         ]
+        for change, cte in zip(self.also, also, strict=True):
+            if change.label:
+                found = found.outerjoin(cte, literal_column("true"))
+                columns += [cte.c[column.name].label(f"{change.label}_{column.name}") for column in change.returning]
+        statement = select(*columns).select_from(found)
+        if changed is not None:
+            statement = statement.add_cte(changed)
         # Rows are inserted in the order in which the other databases do it: first the change's own.
         sources = [(row, matched) for row in self.rows]
         sources += [(row, cte) for change, cte in zip(self.also, also, strict=True) for row in change.rows]

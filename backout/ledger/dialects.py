@@ -30,7 +30,7 @@ from backout.ledger.change import Change
 from backout.ledger.cursors import RecordingConnection
 from backout.ledger.driver import DriverStatement
 from backout.ledger.durability import DurabilitySetting
-from backout.ledger.given import DOCUMENT, GivenInsert, GivenRow, document_of
+from backout.ledger.given import DOCUMENT, GivenInsert, GivenRow, GivenRows, document_of
 from backout.ledger.models import Instant
 from backout.ledger.mysql import MySQL
 from backout.ledger.mysql_errors import REPEATABLE, is_outage, number_of
@@ -219,13 +219,19 @@ class PostgreSQL:
         # SQLAlchemy, or a framework, must know of a statement that belongs to a transaction of theirs.
         return {str(row[0]) for row in connection.execute(given.as_one_statement, known).all()}
 
+    def insert_rows(
+        self, connection: Connection, given: GivenRows, rows: Sequence[GivenRow], parameters: Parameters
+    ) -> None:
+        """Insert what is inserted for each given row, in one statement."""
+        _for_driver(given, connection.dialect).first_row(connection, {**parameters, DOCUMENT: document_of(rows)})
+
     def as_committed(self, statement: Select[Any]) -> Select[Any]:
         """Change nothing: an INSERT that did nothing has failed already where a snapshot would hide the row."""
         return statement
 
 
 @lru_cache(maxsize=200)
-def _for_driver(source: Change | GivenInsert | Select[Any], dialect: Dialect) -> DriverStatement:
+def _for_driver(source: Change | GivenRows | Select[Any], dialect: Dialect) -> DriverStatement:
     return DriverStatement.compile(source if isinstance(source, Select) else source.as_one_statement, dialect)
 
 
@@ -247,6 +253,11 @@ def insert_given(
     Waits for another transaction that is just inserting the same row. A caller's own transaction goes on either way.
     """
     return dialect_of(connection.dialect.name).insert_given(connection, given, rows, parameters)
+
+
+def insert_rows(connection: Connection, given: GivenRows, rows: Sequence[GivenRow], parameters: Parameters) -> None:
+    """Insert what is inserted for each given row. Needs a transaction of the ledger's own."""
+    dialect_of(connection.dialect.name).insert_rows(connection, given, rows, parameters)
 
 
 def as_committed(connection: RecordingConnection, statement: Select[Any]) -> Select[Any]:

@@ -20,8 +20,10 @@ from sqlalchemy import (
     String,
     Text,
     bindparam,
+    case,
     cast,
     column,
+    func,
     insert,
     literal,
     null,
@@ -53,6 +55,18 @@ class Given:
     """In the values of a new row: the text that the given row has in this field."""
 
     field: str
+
+
+@dataclass(frozen=True, slots=True)
+class ByGiven:
+    """In the values of a new row: what stands for the text that the given row has in this field; NULL for any other."""
+
+    field: str
+    values: Mapping[str, ColumnElement[Any]]
+
+    def of(self, text: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Return the value for a text."""
+        return case(*((text == constant(known), value) for known, value in self.values.items()), else_=null())
 
 
 class given_rows(FunctionElement[Any]):
@@ -96,18 +110,64 @@ def _given_mysql(element: given_rows, compiler: SQLCompiler, **keywords: Any) ->
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class GivenInsert:
-    """What is inserted for each given row: one that must be new, and if it is, those that belong to it.
+class GivenRows:
+    """What is inserted for each given row.
 
     Attributes:
-        fields: of a given row; `id` is the primary key of the row that must be new.
-        new: the row that must be new.
-        rows: of each new one, in this order where they are of one table.
+        fields: of a given row.
+        rows: in this order where they are of one table.
     """
 
     fields: tuple[str, ...]
-    new: NewRow
     rows: tuple[NewRow, ...]
+
+    @cached_property
+    def as_one_statement(self) -> Select[Any]:
+        """All of it as one SELECT over data-modifying common table expressions: the number of given rows."""
+        given = select(self._table()).cte("given")
+        return self._with_inserts(select(func.count()).select_from(given), given, given)
+
+    @cached_property
+    def as_inserts(self) -> tuple[Insert, ...]:
+        """The rows as one statement for each table."""
+        given = self._table()
+        return tuple(insert(rows[0].table).from_select(*_source(rows, given, _as_text)) for rows in self._by_table())
+
+    @cached_property
+    def as_inserts_of_one(self) -> tuple[Insert, ...]:
+        """The rows of one given row, each as a statement whose parameters are the fields of the given row."""
+        return tuple(
+            insert(row.table).values({name: _as_value(row.table.c[name], value) for name, value in row.values.items()})
+            for row in self.rows
+        )
+
+    def _with_inserts(self, statement: Select[Any], given: FromClause, source: FromClause) -> Select[Any]:
+        for number, rows in enumerate(self._by_table()):
+            columns, values = _source(rows, given, _as_typed, source)
+            statement = statement.add_cte(insert(rows[0].table).from_select(columns, values).cte(f"insert_{number}"))
+        return statement
+
+    def _table(self) -> FromClause:
+        document = bindparam(DOCUMENT, type_=Text())
+        return given_rows(document, *(column(field) for field in self.fields)).table_valued(*self.fields, name="given")
+
+    def _by_table(self) -> list[list[NewRow]]:
+        """Return the rows by table: those of one INSERT keep their order, those of several do not."""
+        grouped: dict[str, list[NewRow]] = {}
+        for row in self.rows:
+            grouped.setdefault(row.table.name, []).append(row)
+        return list(grouped.values())
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GivenInsert(GivenRows):
+    """What is inserted for each given row: one that must be new, and if it is, `rows`, which belong to it.
+
+    Attributes:
+        new: the row that must be new; `id`, of the given row, is its primary key.
+    """
+
+    new: NewRow
 
     @cached_property
     def as_one_statement(self) -> Select[Any]:
@@ -116,12 +176,7 @@ class GivenInsert:
         key = self.new.table.c.id
         first = postgresql.insert(self.new.table).from_select(*_source([self.new], given, _as_typed))
         new = first.on_conflict_do_nothing().returning(key).cte("new_rows")
-        statement = select(new.c.id)
-        of_new = given.join(new, new.c.id == cast(given.c.id, key.type))
-        for number, rows in enumerate(self._by_table()):
-            columns, source = _source(rows, given, _as_typed, of_new)
-            statement = statement.add_cte(insert(rows[0].table).from_select(columns, source).cte(f"insert_{number}"))
-        return statement
+        return self._with_inserts(select(new.c.id), given, given.join(new, new.c.id == cast(given.c.id, key.type)))
 
     @cached_property
     def as_returning(self) -> Insert:
@@ -138,30 +193,26 @@ class GivenInsert:
         first = mysql.insert(self.new.table).from_select(*_source([self.new], self._table(), _as_text))
         return first.on_duplicate_key_update(id=self.new.table.c.id)
 
-    @cached_property
-    def as_followers(self) -> tuple[Insert, ...]:
-        """The rows that belong to new ones, for a document of the new ones alone."""
-        given = self._table()
-        return tuple(insert(rows[0].table).from_select(*_source(rows, given, _as_text)) for rows in self._by_table())
 
-    @cached_property
-    def as_followers_of_one(self) -> tuple[Insert, ...]:
-        """The rows that belong to one new row, each as a statement whose parameters are the fields of the given row."""
-        return tuple(
-            insert(row.table).values({name: _as_value(row.table.c[name], value) for name, value in row.values.items()})
-            for row in self.rows
-        )
+def insert_each_table(
+    connection: RecordingConnection, given: GivenRows, rows: Sequence[GivenRow], parameters: Mapping[str, Any]
+) -> None:
+    """Insert on SQLite what is inserted for each given row."""
+    for statement in given.as_inserts if rows else ():
+        _insert(connection, statement, rows, parameters)
 
-    def _table(self) -> FromClause:
-        document = bindparam(DOCUMENT, type_=Text())
-        return given_rows(document, *(column(field) for field in self.fields)).table_valued(*self.fields, name="given")
 
-    def _by_table(self) -> list[list[NewRow]]:
-        """Return the rows by table: those of one INSERT keep their order, those of several do not."""
-        grouped: dict[str, list[NewRow]] = {}
-        for row in self.rows:
-            grouped.setdefault(row.table.name, []).append(row)
-        return list(grouped.values())
+def insert_each_row(
+    connection: RecordingConnection, given: GivenRows, rows: Sequence[GivenRow], parameters: Mapping[str, Any]
+) -> None:
+    """Insert on MySQL what is inserted for each given row.
+
+    MySQL leaves numbers out after an INSERT … SELECT, and whoever follows the entries waits for those that are missing.
+    """
+    known = [{**parameters, **{_field(name): row.get(name) for name in given.fields}} for row in rows]
+    for statement in given.as_inserts_of_one if rows else ():
+        names = _bind_names(statement, connection.dialect)
+        connection.execute(statement, [{name: values[name] for name in names} for values in known])
 
 
 def insert_returning(
@@ -169,7 +220,7 @@ def insert_returning(
 ) -> set[str]:
     """Insert on SQLite."""
     new = {str(row[0]) for row in _insert(connection, given.as_returning, rows, parameters).all()}
-    _follow(connection, given, rows, new, parameters)
+    insert_each_table(connection, given, [row for row in rows if row["id"] in new], parameters)
     return new
 
 
@@ -183,38 +234,10 @@ def insert_and_look(
     for start in range(0, len(rows), _LOOKED_AT):
         ids = [literal(row["id"], key.type) for row in rows[start : start + _LOOKED_AT]]
         new |= {str(row[0]) for row in connection.execute(select(key).where(key.in_(ids))).all()}
-    if len(rows) == 1:
-        _follow_one(connection, given, rows[0] if new else None, parameters)
-    else:
-        _follow(connection, given, rows, new, parameters)
-    return new
-
-
-def _follow_one(
-    connection: RecordingConnection, given: GivenInsert, row: GivenRow | None, parameters: Mapping[str, Any]
-) -> None:
-    """Insert what belongs to one new row; `None`: there is none.
-
-    MySQL leaves numbers out after an INSERT … SELECT, and whoever follows the entries waits for those that are missing.
-    """
-    if row is None:
-        return
-    known = {**parameters, **{_field(name): row.get(name) for name in given.fields}}
-    for statement in given.as_followers_of_one:
-        names = _bind_names(statement, connection.dialect)
-        connection.execute(statement, {name: known[name] for name in names})
-
-
-def _follow(
-    connection: RecordingConnection,
-    given: GivenInsert,
-    rows: Sequence[GivenRow],
-    new: set[str],
-    parameters: Mapping[str, Any],
-) -> None:
     of_new = [row for row in rows if row["id"] in new]
-    for statement in given.as_followers if of_new else ():
-        _insert(connection, statement, of_new, parameters)
+    follow = insert_each_row if len(rows) == 1 else insert_each_table
+    follow(connection, given, of_new, parameters)
+    return new
 
 
 def _insert(
@@ -261,6 +284,8 @@ def _source(
 def _expression(target: Column[Any], value: Any, given: FromClause, typed: _Typing) -> ColumnElement[Any]:
     if isinstance(value, Given):
         return typed(target, given.c[value.field])
+    if isinstance(value, ByGiven):
+        return value.of(given.c[value.field])
     if value is None:
         return typed(target, null())
     if isinstance(value, ColumnElement):
@@ -272,6 +297,8 @@ def _as_value(target: Column[Any], value: Any) -> Any:
     if isinstance(value, Given):
         # JSON is given as its text.
         return bindparam(_field(value.field), type_=Text())
+    if isinstance(value, ByGiven):
+        return value.of(bindparam(_field(value.field), type_=Text()))
     if value is None or isinstance(value, ColumnElement):
         return null() if value is None else value
     return constant(value) if isinstance(value, int | str) else literal(value, type_=target.type)

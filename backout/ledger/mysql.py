@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from backout.ledger.change import Change
 from backout.ledger.durability import DurabilitySetting
-from backout.ledger.given import insert_and_look
+from backout.ledger.given import insert_and_look, insert_each_row
 from backout.ledger.mysql_errors import BROKEN_CHECK, number_of
 from backout.ledger.statements import Parameters, RowValues, follow_up, is_met, matched, run_known, select_known
 
@@ -54,6 +54,7 @@ class MySQL:
     }
     transaction_options: Final[Mapping[str, Any]] = {}
     insert_given = staticmethod(insert_and_look)
+    insert_rows = staticmethod(insert_each_row)
     all_rows = staticmethod(select_known)
 
     def __init__(self, name: str) -> None:

@@ -24,6 +24,19 @@ class StepKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A row of a way back, and the task that is to run it: a link of the Celery chain that carries the way back.
+
+    Attributes:
+        attempts: made so far.
+    """
+
+    key: StepKey
+    task_id: TaskId
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """The right to run one attempt and to write its outcome.
 
@@ -58,6 +71,7 @@ class RunFacts:
     Attributes:
         state: when the claim was taken.
         deadline_at: aware UTC; `None`: the run may take for ever.
+        rollback_to: as of `RunRecord`; a rollback keeps what it began with.
     """
 
     pipeline: str
@@ -68,6 +82,7 @@ class RunFacts:
     last_successful_step: str | None
     state: RunState = RunState.RUNNING
     deadline_at: datetime | None = None
+    rollback_to: int | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
@@ -78,7 +93,11 @@ class RunFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """One row of `backout_run`, without the plan. Instants are aware UTC."""
+    """One row of `backout_run`, without the plan. Instants are aware UTC.
+
+    Attributes:
+        rollback_to: position of the last step that a rollback leaves as it is; `None`: it undoes all.
+    """
 
     id: RunId
     pipeline: str
@@ -139,6 +158,11 @@ class StepRecord:
     def key(self) -> StepKey:
         """The row's name."""
         return StepKey(run_id=self.run_id, round=self.round, position=self.position, direction=self.direction)
+
+    @property
+    def link(self) -> Link:
+        """The row as a link of a chain."""
+        return Link(key=self.key, task_id=self.task_id, attempts=self.attempt)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, Select, event
 
 from backout.ledger.change import Change
 from backout.ledger.durability import DurabilitySetting
-from backout.ledger.given import insert_returning
+from backout.ledger.given import insert_each_table, insert_returning
 from backout.ledger.statements import Parameters, RowValues, follow_up, is_met, run_known, select_known
 
 READS_ONLY: Final = "backout_reads_only"
@@ -38,6 +38,7 @@ class SQLite:
     engine_options: Final[Mapping[str, Any]] = {}
     transaction_options: Final[Mapping[str, Any]] = {}
     insert_given = staticmethod(insert_returning)
+    insert_rows = staticmethod(insert_each_table)
     all_rows = staticmethod(select_known)
 
     def prepare(self, engine: Engine) -> None:

@@ -16,7 +16,7 @@ from backout.ledger.change import ACTIVE, Change, When
 
 Parameters = Mapping[str, Any]
 RowValues = Mapping[str, Any]
-Apply = Callable[[Connection, Change, Parameters], object]
+Apply = Callable[[Connection, Change, Parameters], RowValues | None]
 
 
 def is_met(connection: Connection, change: Change, parameters: Parameters) -> bool:
@@ -50,10 +50,14 @@ def follow_up(
     for statement, inserted in change.as_inserts_when_stopped if is_stopped else change.as_inserts:
         if inserted.when is When.MATCHED or is_run_changed:
             run_known(connection, statement, known)
+    labelled: dict[str, Any] = {}
     for one in change.also:
-        apply(connection, one, parameters)
+        changed = apply(connection, one, parameters)
+        if one.label:
+            values = changed or {}
+            labelled |= {f"{one.label}_{column.name}": values.get(column.name) for column in one.returning}
     found = _read(connection, change.as_run_read if change.run_columns else None, known)
-    return {**row, **found, **changed_run}
+    return {**row, **found, **changed_run, **labelled}
 
 
 def _read(connection: Connection, statement: Select[Any] | None, known: Parameters) -> RowValues:

@@ -2,14 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Self
+from typing import Final, Self
 
-from backout.ledger.records import Claim
+from backout.ledger.records import Claim, Link, StepKey
+from backout.ledger.undoing import Background
 from backout.pipelines.contract import Plan, StepContract
 from backout.pipelines.message import StepMessage
 from backout.states import Direction, RunState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ahead:
+    """What a worker knows of a way back without asking the ledger, which checks it where anything is written by it.
+
+    Attributes:
+        links: what comes after the compensation that runs, in order; empty: nothing, or it is not known.
+        backgrounds: what was recorded about the steps to undo when the rollback was planned, by the key of the undo.
+            Nothing that an undo must know changes after that: no forward attempt may be running then (R5).
+    """
+
+    links: tuple[Link, ...] = ()
+    backgrounds: Mapping[StepKey, Background] = field(default_factory=dict)
+
+    @property
+    def next_undo(self) -> Link | None:
+        """The compensation that comes next, where it is known, and nobody has to be asked before it."""
+        is_undo = self.links and self.links[0].key.direction is Direction.COMPENSATION
+        return self.links[0] if is_undo else None
+
+    def after_first(self) -> Self:
+        """Return what is ahead of the first link."""
+        return replace(self, links=self.links[1:])
+
+
+NOTHING_AHEAD: Final = Ahead()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,11 +47,13 @@ class Attempt:
 
     Attributes:
         doubted_attempts: for a question: attempts of its step that ended without an answer.
+        ahead: what is known of the way back that it is on.
     """
 
     claim: Claim
     plan: Plan
     doubted_attempts: int = 0
+    ahead: Ahead = NOTHING_AHEAD
 
     @property
     def contract(self) -> StepContract:
@@ -66,14 +97,16 @@ class Recorded:
         compensations: messages to send as one chain, in the order of undoing.
         claimed: what this worker goes on with at once, and for which nothing is to be sent: the message that it would
             have been, and the claim that was committed; `None`: nothing.
+        ahead: of what is claimed.
     """
 
     consequence: str
     steps: tuple[StepMessage, ...] = ()
     compensations: tuple[StepMessage, ...] = field(default=())
     claimed: tuple[StepMessage, Claim] | None = None
+    ahead: Ahead = NOTHING_AHEAD
 
-    def taken_up(self, claim: Claim) -> Self:
+    def taken_up(self, claim: Claim, ahead: Ahead = NOTHING_AHEAD) -> Self:
         """Return the same, where the first of what was to be sent is claimed in the same commit."""
         message = (*self.steps, *self.compensations)[0]
-        return replace(self, steps=(), compensations=(), claimed=(message, claim))
+        return replace(self, steps=(), compensations=(), claimed=(message, claim), ahead=ahead)

@@ -28,6 +28,7 @@ from backout.ledger.session import LedgerConnection
 from backout.ledger.transitions import NextClaim
 from backout.pipelines.functions import find_function
 from backout.pipelines.message import StepMessage
+from backout.tasks.attempt import NOTHING_AHEAD, Ahead
 from backout.tasks.claiming import Taken, lease_within, steady_seconds
 from backout.tasks.noticeboard import board
 from backout.tasks.pace import Time, has_same_options, is_plain
@@ -104,9 +105,9 @@ class Hand:
         self.offered = (message, claim)
         return claim
 
-    def take_up(self, message: StepMessage, claim: Claim) -> None:
+    def take_up(self, message: StepMessage, claim: Claim, ahead: Ahead = NOTHING_AHEAD) -> None:
         """Let the burst go on with a claim that is committed."""
-        self.burst.following = Following(message=message, taken=Taken(claim=claim, ends_at=self._ends_at))
+        self.burst.following = Following(message=message, taken=Taken(claim=claim, ends_at=self._ends_at, ahead=ahead))
 
     def find_taken(self, connection: LedgerConnection) -> tuple[StepMessage, Claim] | None:
         """Return what the ledger has taken of what was offered last, where its answer to the commit was lost."""

@@ -119,7 +119,7 @@ class _Companion:
 def _companion_of(runtime: Runtime, work: Work) -> _Companion:
     claim, contract = work.attempt.claim, work.attempt.contract
     # An outage is no failure of the companion: it waits, at most until its timeout.
-    known = runtime.ledger.read_patiently(
+    known = work.attempt.ahead.backgrounds.get(claim.key) or runtime.ledger.read_patiently(
         lambda connection: _read_background(connection, claim),
         what=f"the context of {claim.step}",
     )

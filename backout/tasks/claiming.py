@@ -23,6 +23,7 @@ from backout.pipelines.message import KILL_GRACE_SECONDS, ReceivedMessage
 from backout.pipelines.schema import from_json
 from backout.pipelines.secrets import read_secrets
 from backout.states import Direction, StepState
+from backout.tasks.attempt import NOTHING_AHEAD, Ahead
 from backout.tasks.process import this_process
 from backout.tasks.runtime import Runtime
 
@@ -41,11 +42,13 @@ class Taken:
     Attributes:
         ends_at: by `steady_seconds`, when it ends without a heartbeat. Taken too early, never too late.
         reused: the recorded success of another run under the same key: its output is taken, nothing is run.
+        ahead: what is known of the way back that it is on.
     """
 
     claim: Claim
     ends_at: float
     reused: StepRecord | None = None
+    ahead: Ahead = NOTHING_AHEAD
 
 
 def steady_seconds() -> float:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from celery import Task
 from celery.exceptions import Ignore
 
 from backout.errors import MessageRefused
+from backout.identifiers import TaskId
 from backout.ledger import queries, transitions
-from backout.ledger.records import StepRecord
+from backout.ledger.records import Link, StepRecord
 from backout.ledger.session import LEDGER_ERRORS, LedgerConnection
 from backout.pipelines.message import ReceivedMessage, read_message
 from backout.states import Direction, StepState
+from backout.tasks.attempt import NOTHING_AHEAD, Ahead
 from backout.tasks.claiming import worker_name
 from backout.tasks.process import is_gone
 from backout.tasks.repair import end_attempt_of_dead_process, mend_after_dead_process
@@ -46,6 +49,24 @@ def receive(
             ),
         )
         raise
+
+
+def read_chain(chain: Sequence[Any], *, most: int | None) -> Ahead:
+    """Return what the chain of a message says of the way back; nothing where it says what we do not understand.
+
+    Args:
+        chain: as Celery has it: the last link first.
+        most: links to read; `None`: all.
+    """
+    try:
+        return Ahead(links=tuple(_read_link(link) for link in islice(reversed(chain), most)))
+    except (MessageRefused, AttributeError, LookupError, TypeError):
+        return NOTHING_AHEAD
+
+
+def _read_link(link: Mapping[str, Any]) -> Link:
+    message = read_message(link["task"], (), link["kwargs"])
+    return Link(key=message.key, task_id=TaskId(link["options"]["task_id"]), attempts=message.attempt - 1)
 
 
 def pass_by(task: Task[..., Any], runtime: Runtime, message: ReceivedMessage) -> str:

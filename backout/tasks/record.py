@@ -51,9 +51,10 @@ def record(runtime: Runtime, attempt: Attempt, decision: Decision, hand: Hand | 
         decision: about it.
         hand: takes up what comes next in the same commit, if it may; `None`: a message is to be sent.
     """
-    if hand is not None and isinstance(decision, UndoNext):
+    following = attempt.ahead.next_undo
+    if isinstance(decision, UndoNext) and isinstance(decision.outcome, Succeeded) and following is not None:
         with runtime.ledger.change() as connection:
-            recorded = undo_at_once(connection, attempt, decision, hand)
+            recorded = undo_at_once(connection, runtime, attempt, decision.outcome, following, hand)
         if recorded is not None:
             return recorded
     is_one_change = isinstance(decision, GoOn | TryAgain | GiveBack)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
@@ -15,12 +17,14 @@ from backout.compensations.way_back import (
     walk_back,
 )
 from backout.ledger import due, queries, transitions, undoing
-from backout.ledger.records import Claim, StepRecord
+from backout.ledger.records import Claim, Link, StepKey, StepRecord
 from backout.ledger.session import LedgerConnection
+from backout.ledger.transitions.parts import ENGINE
+from backout.ledger.undoing import Background
 from backout.pipelines.message import StepMessage
 from backout.pipelines.words import state_of_rollback, state_while_undoing
-from backout.states import ReviewReason, RollbackOutcome, StepState
-from backout.tasks.attempt import Attempt, Recorded
+from backout.states import Direction, ReviewReason, RollbackOutcome, StepState
+from backout.tasks.attempt import NOTHING_AHEAD, Ahead, Attempt, Recorded
 from backout.tasks.burst import Hand
 from backout.tasks.decisions import TurnBack, UndoNext
 from backout.tasks.outcome import ErrorFacts, Failed, Skipped, Succeeded
@@ -44,33 +48,54 @@ def turn_back(
     plan = plan_rollback(attempt.plan, steps)
     if plan.blocked_by is not None:
         return _stop_at_irreversible(connection, attempt, plan, error)
+    cause = f"{claim.step}: {error.in_one_line}"
     begun = transitions.begin_rollback(
         connection,
         claim.key.run_id,
         operator_state=state_of_rollback(attempt.contract, how="rolling_back"),
-        error_summary=f"{claim.step}: {error.in_one_line}",
-        requested_by="engine",
+        error_summary=cause,
+        requested_by=ENGINE,
         compensations=tuple(line.contract.name for line in plan.compensations),
     )
     if not begun:
         return Recorded(consequence="nothing follows, because a person has stopped the run")
-    wait_until = due.alive_until(connection, claim.key.run_id)
+    # An attempt that was given up has left a time in its row.
+    is_any_alive = any(step.may_run_until is not None for step in steps)
+    wait_until = due.alive_until(connection, claim.key.run_id) if is_any_alive else None
     rows = rows_of_way_back(plan, steps, claim.key.run_id, wait_until)
     record_way_back(connection, rows, resend_seconds=runtime.settings.resend_seconds)
     to_run = [row for row in rows if not row.state.is_finished]
     if not to_run:
-        finish_way_back(connection, attempt.plan, claim.key.run_id)
+        finish_way_back(connection, attempt.plan, claim.key.run_id, left=claim.run.rollback_to)
         return Recorded(consequence="there was nothing to undo")
     consequence = f"{len(plan.compensations)} steps are being undone"
     if wait_until is not None:
         return Recorded(consequence=f"{consequence}; the first one {say_wait(wait_until)}")
     earlier = {step.key: step.attempt for step in steps if step.state is not StepState.PENDING}
-    keyed = [(row.key, row.task_id, earlier.get(row.key, 0)) for row in to_run]
-    messages = chain_messages(attempt.plan, keyed, runtime.settings.chain_links, parent_id=claim.task_id)
-    return _take_up(connection, Recorded(consequence=consequence, compensations=messages), hand)
+    links = tuple(Link(key=row.key, task_id=row.task_id, attempts=earlier.get(row.key, 0)) for row in to_run)
+    messages = chain_messages(attempt.plan, links, runtime.settings.chain_links, parent_id=claim.task_id)
+    ahead = Ahead(links=links[1:], backgrounds=_backgrounds(plan, steps, cause) if hand is not None else {})
+    return _take_up(connection, Recorded(consequence=consequence, compensations=messages), hand, ahead)
 
 
-def _take_up(connection: LedgerConnection, recorded: Recorded, hand: Hand | None) -> Recorded:
+def _backgrounds(plan: RollbackPlan, steps: Sequence[StepRecord], cause: str) -> Mapping[StepKey, Background]:
+    """Return what `find_background` would find for each undo of a plan that the engine has just recorded."""
+    known = {step.key: step for step in steps}
+    keys = {replace(line.forward.key, direction=Direction.COMPENSATION): line.forward for line in plan.compensations}
+    return {
+        key: Background(
+            forward=forward,
+            question=known.get(replace(key, direction=Direction.RECONCILE)),
+            cause=cause,
+            requested_by=ENGINE,
+        )
+        for key, forward in keys.items()
+    }
+
+
+def _take_up(
+    connection: LedgerConnection, recorded: Recorded, hand: Hand | None, ahead: Ahead = NOTHING_AHEAD
+) -> Recorded:
     """Claim the first of what is to be undone in the same commit, where this worker may go on with it."""
     asked = hand.claim_for(recorded.compensations[0]) if hand is not None and recorded.compensations else None
     if asked is None:
@@ -86,7 +111,7 @@ def _take_up(connection: LedgerConnection, recorded: Recorded, hand: Hand | None
         process=asked.process,
         detail=asked.detail,
     )
-    return recorded if claim is None else recorded.taken_up(claim)
+    return recorded if claim is None else recorded.taken_up(claim, ahead)
 
 
 def say_wait(until: datetime) -> str:
@@ -125,65 +150,92 @@ def undo_next(
         return None
     if hand is None:
         return walk_on(connection, runtime, attempt)
-    first = _first_left(connection, attempt)
-    if first is None:
-        return _say_finished(finish_way_back(connection, attempt.plan, attempt.claim.key.run_id))
-    offer = _offer(attempt, first, hand)
+    run_id = attempt.claim.key.run_id
+    is_known = bool(attempt.ahead.links)
+    waiting = undoing.next_undos(connection, run_id, limit=1 if is_known else runtime.settings.chain_links)
+    if not waiting:
+        return _say_finished(finish_way_back(connection, attempt.plan, run_id, left=attempt.claim.run.rollback_to))
+    first, ahead = waiting[0], attempt.ahead
+    if not is_known:
+        ahead = replace(ahead, links=tuple(row.link for row in waiting))
+    offer = _offer(attempt, first.link, hand) if first.state is StepState.PENDING else None
     if offer is None:
         return _take_up(connection, walk_on(connection, runtime, attempt), hand)
-    row, message, asked = offer
-    claim = transitions.claim_compensation(connection, attempt.claim, row, asked)
-    return walk_on(connection, runtime, attempt) if claim is None else _say_next(message, claim)
+    message, asked = offer
+    claim = transitions.claim_compensation(connection, attempt.claim, first.link, asked)
+    return walk_on(connection, runtime, attempt) if claim is None else _say_next(message, claim, ahead)
 
 
-def undo_at_once(connection: LedgerConnection, attempt: Attempt, decision: UndoNext, hand: Hand) -> Recorded | None:
-    """Record the success of a compensation and claim the next one in one change; a `Ledger.change()` scope is enough.
+def undo_at_once(
+    connection: LedgerConnection,
+    runtime: Runtime,
+    attempt: Attempt,
+    outcome: Succeeded,
+    following: Link,
+    hand: Hand | None,
+) -> Recorded | None:
+    """Record the success of a compensation and claim the next one, or make it ready, in one change.
+
+    Args:
+        connection: a `Ledger.change()` scope is enough.
+        runtime: for the settings.
+        attempt: that succeeded.
+        outcome: its success.
+        following: the next compensation, as far as is known.
+        hand: as of `record`.
 
     Returns:
         `None` when that cannot be, for one of many reasons: nothing was written, and `undo_next` says why or goes on.
     """
-    if not isinstance(decision.outcome, Succeeded):
-        return None
-    first = _first_left(connection, attempt)
-    offer = _offer(attempt, first, hand) if first is not None else None
-    if offer is None:
-        return None
-    row, message, asked = offer
-    claim = transitions.succeed_and_claim(
+    operator_state = state_while_undoing(attempt.contract)
+    offer = _offer(attempt, following, hand) if hand is not None else None
+    if offer is not None:
+        message, asked = offer
+        claim = transitions.succeed_and_claim(
+            connection,
+            attempt.claim,
+            output=outcome.output,
+            operator_state=operator_state,
+            following=following,
+            asked=asked,
+        )
+        return None if claim is None else _say_next(message, claim, attempt.ahead)
+    name = transitions.succeed_and_ready(
         connection,
         attempt.claim,
-        output=decision.outcome.output,
-        operator_state=state_while_undoing(attempt.contract),
-        following=row,
-        asked=asked,
+        output=outcome.output,
+        operator_state=operator_state,
+        following=following,
+        resend_seconds=runtime.settings.resend_seconds,
     )
-    return None if claim is None else _say_next(message, claim)
-
-
-def _first_left(connection: LedgerConnection, attempt: Attempt) -> StepRecord | None:
-    waiting = undoing.next_undos(connection, attempt.claim.key.run_id, limit=1)
-    return waiting[0] if waiting else None
-
-
-def _offer(
-    attempt: Attempt, row: StepRecord, hand: Hand
-) -> tuple[StepRecord, StepMessage, transitions.NextClaim] | None:
-    """Return the next compensation and the claim on it, where its turn comes now and this worker may go on with it."""
-    if row.state is not StepState.PENDING:
+    if name is None:
         return None
-    keyed = [(row.key, row.task_id, row.attempt)]
-    (message,) = chain_messages(attempt.plan, keyed, 1, parent_id=attempt.claim.task_id)
+    messages = chain_messages(
+        attempt.plan, attempt.ahead.links, runtime.settings.chain_links, parent_id=attempt.claim.task_id
+    )
+    return Recorded(consequence=_say_undone_next(name), compensations=messages)
+
+
+def _offer(attempt: Attempt, link: Link, hand: Hand) -> tuple[StepMessage, transitions.NextClaim] | None:
+    """Return the next compensation and the claim on it, where this worker may go on with it."""
+    (message,) = chain_messages(attempt.plan, [link], 1, parent_id=attempt.claim.task_id)
     # A question before an undo is never taken up.
     asked = hand.claim_for(message)
-    return None if asked is None else (row, message, asked)
+    return None if asked is None else (message, asked)
 
 
 def _say_finished(outcome: RollbackOutcome) -> Recorded:
     return Recorded(consequence=f"the rollback is finished ({outcome.value})")
 
 
-def _say_next(message: StepMessage, claim: Claim) -> Recorded:
-    return Recorded(consequence=f"{claim.step} is next to be undone", claimed=(message, claim))
+def _say_next(message: StepMessage, claim: Claim, ahead: Ahead) -> Recorded:
+    is_first = bool(ahead.links) and ahead.links[0].key == claim.key
+    left = ahead.after_first() if is_first else replace(ahead, links=())
+    return Recorded(consequence=_say_undone_next(claim.step), claimed=(message, claim), ahead=left)
+
+
+def _say_undone_next(step: str) -> str:
+    return f"{step} is next to be undone"
 
 
 def walk_on(connection: LedgerConnection, runtime: Runtime, attempt: Attempt) -> Recorded:
@@ -193,13 +245,14 @@ def walk_on(connection: LedgerConnection, runtime: Runtime, attempt: Attempt) ->
         connection,
         attempt.plan,
         claim.key.run_id,
+        left=claim.run.rollback_to,
         resend_seconds=runtime.settings.resend_seconds,
         links=runtime.settings.chain_links,
         parent_id=claim.task_id,
     )
     if walked.outcome is not None:
         return _say_finished(walked.outcome)
-    return Recorded(consequence=f"{walked.following} is next to be undone", compensations=walked.messages)
+    return Recorded(consequence=_say_undone_next(str(walked.following)), compensations=walked.messages)
 
 
 def _end_compensation(connection: LedgerConnection, attempt: Attempt, outcome: Succeeded | Skipped | Failed) -> bool:

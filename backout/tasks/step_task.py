@@ -34,7 +34,7 @@ from backout.tasks.calling import Work, call, cut_off, refuse_late
 from backout.tasks.claiming import Taken, steady_seconds, take_claim, worker_name
 from backout.tasks.dispatch import send_compensations, send_step
 from backout.tasks.outcome import Answered, Lost, Outcome, RetryLater, Skipped, Succeeded
-from backout.tasks.receiving import pass_by, receive
+from backout.tasks.receiving import pass_by, read_chain, receive
 from backout.tasks.record import record
 from backout.tasks.runtime import Runtime, runtime_of
 from backout.tasks.shield import TIME_IS_UP, shield
@@ -63,6 +63,10 @@ def run_step(task: Task[..., Any], arguments: tuple[Any, ...], keywords: Mapping
         taken = take_claim(runtime, task, message)
         if taken is None:
             return pass_by(task, runtime, message)
+        if task.request.chain:
+            # A message alone goes on with the next link only.
+            most = None if runtime.settings.burst_seconds > 0 else 1
+            taken = replace(taken, ahead=read_chain(task.request.chain, most=most))
     reach(FaultPoint.AFTER_CLAIM)
     work = _load(runtime, task, taken)
     stood_at = runtime.announcer.announce_claim(taken.claim)
@@ -109,7 +113,8 @@ def _load(runtime: Runtime, task: Task[..., Any], taken: Taken) -> Work:
         logger.exception("backout: %s of run %s is left to another worker", claim.step, claim.key.run_id)
         _give_back(runtime, task, claim, reason=f"this worker cannot run the step: {error}")
         raise Ignore from error
-    attempt = Attempt(claim=claim, plan=plan, doubted_attempts=_doubted_attempts(runtime, claim))
+    doubted_attempts = _doubted_attempts(runtime, claim)
+    attempt = Attempt(claim=claim, plan=plan, doubted_attempts=doubted_attempts, ahead=taken.ahead)
     return Work(attempt=attempt, contract=contract, function=function, worker=worker_name(task), reused=taken.reused)
 
 
@@ -213,7 +218,7 @@ def _send_or_go_on(task: Task[..., Any], recorded: Recorded, outcome: Outcome, h
     if hand is not None and recorded.claimed is not None:
         # What is left of the way back follows from the ledger; Celery would send the next link a second time.
         task.request.chain = None
-        hand.take_up(*recorded.claimed)
+        hand.take_up(*recorded.claimed, recorded.ahead)
         return
     _send(task, recorded, outcome)
 

@@ -39,6 +39,7 @@ OF_OTHERS = {
     "continue_rollback",  # walks `turn_run_back`, see `test_run_arrows`
     "resolve_review",
     "succeed_and_claim",  # walks arrows of three rows, see `test_undo_and_claim`
+    "succeed_and_ready",  # the same
     "start_step",  # walks `create_step`, see `test_by_hand`
 }
 """Functions of runs and reviews, and the one that makes a row: they walk no arrow from one state of a row."""

@@ -1,4 +1,4 @@
-"""A compensation that succeeds, its step undone and the next one claimed, in one change or not at all."""
+"""A compensation that succeeds, its step undone, and the next one claimed or ready, in one change or not at all."""
 
 from __future__ import annotations
 
@@ -63,9 +63,36 @@ def walk(ledger: Ledger, claim: Claim, following: StepRecord, asked: NextClaim |
             claim,
             output={"refund": 1},
             operator_state="undoing",
-            following=following,
+            following=following.link,
             asked=asked or ask(),
         )
+
+
+def ready(ledger: Ledger, claim: Claim, following: StepRecord) -> str | None:
+    with ledger.change() as connection:
+        return transitions.succeed_and_ready(
+            connection,
+            claim,
+            output={"refund": 1},
+            operator_state="undoing",
+            following=following.link,
+            resend_seconds=60,
+        )
+
+
+def test_next_one_is_ready_and_the_step_is_undone(ledger: Ledger, run_id: RunId) -> None:
+    """Its message goes out right after the commit; the sweeper looks after it."""
+    name = ready(ledger, claim_of(running(run_id)), read_step(ledger, pending(run_id)))
+    ended, undone, following = (read_step(ledger, key) for key in (running(run_id), key_of(run_id, 1), pending(run_id)))
+    assert name == following.step
+    assert (ended.state, ended.output) == (StepState.SUCCEEDED, {"refund": 1})
+    assert (undone.state, undone.exclusive_key) == (StepState.UNDONE, None)
+    assert (following.state, following.claim_token, following.sends) == (StepState.READY, None, 1)
+    assert following.dispatched_at is not None
+    assert following.sweep_at is not None
+    assert (following.sweep_at - following.dispatched_at).total_seconds() == 60
+    assert (read_run(ledger, run_id).operator_state, read_run(ledger, run_id).attempt_count) == ("undoing", 1)
+    assert read_events(ledger, run_id) == ["step_succeeded", "step_undone", "step_ready"]
 
 
 def test_next_one_runs_and_the_step_is_undone(ledger: Ledger, run_id: RunId) -> None:
@@ -155,7 +182,7 @@ def test_nothing_is_claimed_in_a_run_that_was_stopped(ledger: Ledger, run_id: Ru
     following = read_step(ledger, pending(run_id))
     check_refused(ledger, claim_of(running(run_id)), following)
     with ledger.transaction() as connection:
-        assert transitions.claim_compensation(connection, claim_of(running(run_id)), following, ask()) is None
+        assert transitions.claim_compensation(connection, claim_of(running(run_id)), following.link, ask()) is None
 
 
 @on_servers
@@ -171,4 +198,5 @@ def test_run_that_a_person_holds_is_not_waited_for(ledger: Ledger, run_id: RunId
 def check_refused(ledger: Ledger, claim: Claim, following: StepRecord) -> None:
     before = take_snapshot(ledger)
     assert walk(ledger, claim, following) is None
+    assert ready(ledger, claim, following) is None
     assert take_snapshot(ledger) == before

@@ -78,7 +78,7 @@ def walk_claim_compensation(connection: Connection, scene: Scene) -> object:
     asked = transitions.NextClaim(
         token=new_claim_token(), lease_seconds=60, worker="worker-1", process=None, detail={"burst": "b"}
     )
-    return transitions.claim_compensation(connection, scene.claim, as_seen(connection, scene), asked)
+    return transitions.claim_compensation(connection, scene.claim, as_seen(connection, scene).link, asked)
 
 
 def _onward(scene: Scene, operator_state: str, *, is_last: bool) -> Onward:

@@ -124,7 +124,14 @@ def finish(run: RecordedRun) -> None:
         assert claim is not None
         with run.ledger.transaction() as connection:
             assert transitions.succeed_compensation(connection, claim, output=None, operator_state="undone")
-            walk_back(connection, run.plan, run.id, resend_seconds=engine.settings.resend_seconds, links=50)
+            walk_back(
+                connection,
+                run.plan,
+                run.id,
+                left=claim.run.rollback_to,
+                resend_seconds=engine.settings.resend_seconds,
+                links=50,
+            )
 
 
 def rows_of(run: RecordedRun) -> list[StepRecord]:

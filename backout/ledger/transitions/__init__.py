@@ -44,6 +44,7 @@ from backout.ledger.transitions.rollback import (
     ready_step,
     skip_compensation,
     succeed_and_claim,
+    succeed_and_ready,
     succeed_compensation,
     undo_step,
 )
@@ -120,6 +121,7 @@ __all__ = [
     "skip_step",
     "start_step",
     "succeed_and_claim",
+    "succeed_and_ready",
     "succeed_compensation",
     "succeed_run",
     "succeed_step",

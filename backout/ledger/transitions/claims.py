@@ -28,6 +28,7 @@ from backout.ledger.dialects import after, apply, now
 from backout.ledger.models import entry, run, step
 from backout.ledger.records import Claim, RunFacts, StepKey
 from backout.ledger.transitions.parts import (
+    CLAIMED,
     ENGINE,
     MATCHED,
     bind,
@@ -48,16 +49,6 @@ CLOCK_SLACK_SECONDS: Final = 1.0
 """A retry's message may come this much before its time: the worker's clock is not the database's."""
 
 
-_CLAIMED_COLUMNS: Final = (
-    step.c.step,
-    step.c.attempt,
-    step.c.lost_attempts,
-    step.c.start_order,
-    step.c.idempotency_key,
-    step.c.task_id,
-    step.c.external_ids,
-    step.c.forgiven_attempts,
-)
 _IS_ACTIVE: Final = exists(
     select(literal_column("1")).where(
         run.c.id == bind(step.c.run_id),
@@ -74,6 +65,7 @@ _RUN_FACTS: Final = (
     run.c.last_successful_step,
     run.c.state,
     run.c.deadline_at,
+    run.c.rollback_to,
 )
 
 
@@ -110,7 +102,7 @@ def _claim_change(*, opens_run: bool, is_again: bool) -> Change:
             sends=0,
             started_at=func.coalesce(step.c.started_at, now()),
         ),
-        returning=_CLAIMED_COLUMNS,
+        returning=CLAIMED,
         run_columns=_RUN_FACTS,
         rows=tuple(rows),
         run_update=run_update,

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, case, insert, null, update
+from sqlalchemy import Connection, case, null, update
 
 from backout.events import Event
 from backout.identifiers import TaskId
-from backout.ledger.dialects import after, now
+from backout.ledger.change import NewRow
+from backout.ledger.dialects import after, insert_rows, now
+from backout.ledger.given import ByGiven, Given, GivenRow, GivenRows
 from backout.ledger.models import entry, step
 from backout.ledger.records import StepKey
 from backout.ledger.transitions.parts import bind, key_is, key_parameters, one_of, seconds
@@ -61,15 +63,48 @@ _PLANNED: Final[dict[str, Any]] = {
     "dispatched_at": case((_IS_READY, now()), else_=null()),
     "finished_at": case((one_of(bind(step.c.state), FINISHED_STEP_STATES), now()), else_=null()),
 }
-_PLACE: Final = {column.name: bind(column) for column in (*step.primary_key, step.c.step)}
-_INSERT: Final = insert(step).values(
-    **_PLACE,
-    **_PLANNED,
-    attempt=0,
-    lost_attempts=0,
-    idempotency_key=bind(step.c.idempotency_key),
-    external_ids={},
+_PLACE: Final = {
+    "run_id": bind(step.c.run_id),
+    **{name: Given(name) for name in ("round", "position", "direction", "step")},
+}
+_ROW: Final = NewRow(
+    table=step,
+    values={
+        **_PLACE,
+        "state": Given("state"),
+        "attempt": 0,
+        "lost_attempts": 0,
+        "start_order": Given("start_order"),
+        "idempotency_key": Given("idempotency_key"),
+        "task_id": Given("task_id"),
+        "external_ids": {},
+        "sends": Given("sends"),
+        "sweep_at": ByGiven(
+            "state",
+            {
+                StepState.READY.value: after(seconds("resend")),
+                StepState.WAITING.value: bind(step.c.sweep_at),
+            },
+        ),
+        "dispatched_at": ByGiven("state", {StepState.READY.value: now()}),
+        "finished_at": ByGiven("state", {StepState.KEPT.value: now(), StepState.SKIPPED.value: now()}),
+    },
 )
+_ENTRY: Final = NewRow(
+    table=entry,
+    values={
+        "at": now(),
+        **_PLACE,
+        "event": Given("event"),
+        "actor": bind(entry.c.actor),
+        "reason": Given("reason"),
+    },
+)
+_FIELDS: Final = ("round", "position", "direction", "step", "state", "start_order", "idempotency_key", "task_id")
+_SAID: Final = ("event", "reason")
+_ROWS: Final = GivenRows(fields=(*_FIELDS, "sends"), rows=(_ROW,))
+_ENTRIES: Final = GivenRows(fields=(*_FIELDS[:4], *_SAID), rows=(_ENTRY,))
+_ROWS_AND_ENTRIES: Final = GivenRows(fields=(*_FIELDS, "sends", *_SAID), rows=(_ROW, _ENTRY))
 _PLAN_AGAIN: Final = (
     update(step)
     .where(key_is(), one_of(step.c.state, sources("plan_again")))
@@ -78,9 +113,6 @@ _PLAN_AGAIN: Final = (
         claim_token=null(),
         forgiven_attempts=step.c.attempt - step.c.lost_attempts,
     )
-)
-_ENTRY: Final = insert(entry).values(
-    **_PLACE, at=now(), event=bind(entry.c.event), actor=bind(entry.c.actor), reason=bind(entry.c.reason)
 )
 
 
@@ -102,15 +134,20 @@ def plan_compensation(
     for row in planned:
         if row.is_planned_again:
             plan_again(connection, row, resend_seconds=resend_seconds)
-    new = [
-        {**_place(row), **_planned(row, resend_seconds), "b_idempotency_key": row.idempotency_key}
-        for row in planned
-        if not row.is_planned_again
-    ]
-    if new:
-        connection.execute(_INSERT, new)
-    if planned:
-        connection.execute(_ENTRY, [_told(row, actor) for row in planned])
+    if not planned:
+        return
+    parameters = {
+        "b_run_id": planned[0].key.run_id,
+        "b_resend": resend_seconds,
+        "b_sweep_at": next((row.wait_until for row in planned if row.wait_until is not None), None),
+        "b_actor": actor,
+    }
+    new = [_given(row) for row in planned if not row.is_planned_again]
+    if len(new) == len(planned):
+        insert_rows(connection, _ROWS_AND_ENTRIES, new, parameters)
+        return
+    insert_rows(connection, _ROWS, new, parameters)
+    insert_rows(connection, _ENTRIES, [_given(row) for row in planned], parameters)
 
 
 def plan_again(connection: Connection, row: NewCompensation, *, resend_seconds: float) -> None:
@@ -127,10 +164,6 @@ def plan_again(connection: Connection, row: NewCompensation, *, resend_seconds: 
         raise RuntimeError(message)
 
 
-def _place(row: NewCompensation) -> dict[str, Any]:
-    return {**key_parameters(row.key), "b_step": row.step}
-
-
 def _planned(row: NewCompensation, resend_seconds: float) -> dict[str, Any]:
     return {
         "b_state": row.state.value,
@@ -141,10 +174,17 @@ def _planned(row: NewCompensation, resend_seconds: float) -> dict[str, Any]:
     }
 
 
-def _told(row: NewCompensation, actor: str) -> dict[str, Any]:
-    return {
-        **_place(row),
-        "b_event": _PLANNED_EVENTS[row.state].value,
-        "b_actor": actor,
-        "b_reason": row.reason or None,
+def _given(row: NewCompensation) -> GivenRow:
+    texts = {
+        "round": str(row.key.round),
+        "position": str(row.key.position),
+        "direction": row.key.direction.value,
+        "step": row.step,
+        "state": row.state.value,
+        "start_order": str(row.start_order),
+        "idempotency_key": row.idempotency_key,
+        "task_id": row.task_id,
+        "sends": "1" if row.state is StepState.READY else "0",
+        "event": _PLANNED_EVENTS[row.state].value,
     }
+    return {**texts, "reason": row.reason} if row.reason else texts

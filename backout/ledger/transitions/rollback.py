@@ -26,9 +26,10 @@ from backout.jsontext import JsonValue
 from backout.ledger.change import ACTIVE, Change, constant
 from backout.ledger.dialects import after, apply, now, skip_locked
 from backout.ledger.models import entry, run, step
-from backout.ledger.records import Claim, StepKey, StepRecord
+from backout.ledger.records import Claim, Link, StepKey
 from backout.ledger.transitions.following import FACTS_OF_NEXT, NextClaim, facts_after
 from backout.ledger.transitions.parts import (
+    CLAIMED,
     ENGINE,
     MATCHED,
     bind,
@@ -84,6 +85,10 @@ _IS_ACTIVE: Final = exists(
 )
 
 
+_NEXT: Final = "next"
+"""The label of what is returned of the next row."""
+
+
 def _claim_next(guard: ColumnElement[bool], **more: Any) -> Change:
     return Change(
         guard=update(step)
@@ -98,7 +103,7 @@ def _claim_next(guard: ColumnElement[bool], **more: Any) -> Change:
             sends=0,
             started_at=func.coalesce(step.c.started_at, now()),
         ),
-        returning=MATCHED,
+        returning=CLAIMED,
         rows=(
             step_entry(
                 Event.ATTEMPT_STARTED,
@@ -107,6 +112,17 @@ def _claim_next(guard: ColumnElement[bool], **more: Any) -> Change:
             ),
         ),
         **more,
+    )
+
+
+def _ready_next() -> Change:
+    return Change(
+        guard=update(step)
+        .where(_is_next(step.c))
+        .values(state=StepState.READY.value, sends=1, sweep_at=after(seconds("resend")), dispatched_at=now()),
+        returning=(step.c.step,),
+        rows=(step_entry(Event.STEP_READY, attempt=null()),),
+        label=_NEXT,
     )
 
 
@@ -145,8 +161,11 @@ def _succeed(**more: Any) -> Change:
 
 _SUCCEED: Final = _succeed(also=(_UNDO, _FREE_KEY))
 _SUCCEED_AND_CLAIM: Final = _succeed(
-    requires=_is_first(), also=(_UNDO, _FREE_KEY, _claim_next(_is_next(step.c))), changed_columns=FACTS_OF_NEXT
+    requires=_is_first(),
+    also=(_UNDO, _FREE_KEY, _claim_next(_is_next(step.c), label=_NEXT)),
+    changed_columns=FACTS_OF_NEXT,
 )
+_SUCCEED_AND_READY: Final = _succeed(requires=_is_first(), also=(_UNDO, _FREE_KEY, _ready_next()))
 _SKIP: Final = Change(
     guard=claimed_step("skip_step").values(ended(StepState.SKIPPED)),
     returning=MATCHED,
@@ -173,7 +192,7 @@ def succeed_and_claim(
     *,
     output: JsonValue,
     operator_state: str,
-    following: StepRecord,
+    following: Link,
     asked: NextClaim,
 ) -> Claim | None:
     """Walk `succeed_step`, `undo_step` and, for the next compensation, `claim_compensation`. One commit of its own.
@@ -185,7 +204,7 @@ def succeed_and_claim(
         claim: of the attempt that succeeded.
         output: validated, as JSON.
         operator_state: of the run from now on.
-        following: the next of the way back, as it was read.
+        following: the next of the way back, as far as is known: a hint, the row is asked.
         asked: who claims it.
 
     Returns:
@@ -194,10 +213,38 @@ def succeed_and_claim(
     """
     parameters = _end_parameters(claim, output, operator_state) | _next_parameters(following, asked)
     row = apply(connection, _SUCCEED_AND_CLAIM, parameters)
-    return None if row is None else _claim_of(claim, following, asked, row)
+    if row is None:
+        return None
+    claimed = {column.name: row[f"{_NEXT}_{column.name}"] for column in CLAIMED}
+    return _claim_of(claim, following, asked, {**row, **claimed})
 
 
-def claim_compensation(connection: Connection, ended: Claim, following: StepRecord, asked: NextClaim) -> Claim | None:
+def succeed_and_ready(
+    connection: Connection,
+    claim: Claim,
+    *,
+    output: JsonValue,
+    operator_state: str,
+    following: Link,
+    resend_seconds: float,
+) -> str | None:
+    """Walk `succeed_step`, `undo_step` and, for the next compensation, `ready_step`. One commit of its own.
+
+    Arguments as of `succeed_and_claim` and `ready_step`.
+
+    Returns:
+        The name of the next step to undo; `None` as of `succeed_and_claim`: nothing was written.
+    """
+    parameters = {
+        **_end_parameters(claim, output, operator_state),
+        **_which_next(following),
+        "b_resend": resend_seconds,
+    }
+    row = apply(connection, _SUCCEED_AND_READY, parameters)
+    return None if row is None else row[f"{_NEXT}_{step.c.step.name}"]
+
+
+def claim_compensation(connection: Connection, ended: Claim, following: Link, asked: NextClaim) -> Claim | None:
     """Claim the next compensation whose turn has come. Needs the transaction in which the one before it has ended.
 
     That one's UPDATE of the run holds its lock: what a person has done to the run before is seen (R13).
@@ -205,7 +252,7 @@ def claim_compensation(connection: Connection, ended: Claim, following: StepReco
     Returns:
         `None` when it is not pending any more, or a person has stopped the run: nothing was written.
     """
-    parameters = {"b_run_id": following.run_id, **_next_parameters(following, asked)}
+    parameters = {"b_run_id": following.key.run_id, **_next_parameters(following, asked)}
     row = apply(connection, _CLAIM_NEXT, parameters)
     return None if row is None else _claim_of(ended, following, asked, row)
 
@@ -220,11 +267,17 @@ def _end_parameters(claim: Claim, output: JsonValue, operator_state: str) -> dic
     }
 
 
-def _next_parameters(following: StepRecord, asked: NextClaim) -> dict[str, Any]:
+def _which_next(following: Link) -> dict[str, Any]:
     return {
-        "b_next_round": following.round,
-        "b_next_position": following.position,
+        "b_next_round": following.key.round,
+        "b_next_position": following.key.position,
         "b_next_task_id": following.task_id,
+    }
+
+
+def _next_parameters(following: Link, asked: NextClaim) -> dict[str, Any]:
+    return {
+        **_which_next(following),
         "b_next_claim_token": asked.token,
         "b_lease": asked.lease_seconds,
         "b_worker": asked.worker,
@@ -233,18 +286,18 @@ def _next_parameters(following: StepRecord, asked: NextClaim) -> dict[str, Any]:
     }
 
 
-def _claim_of(ended: Claim, following: StepRecord, asked: NextClaim, row: Mapping[str, Any]) -> Claim:
+def _claim_of(ended: Claim, following: Link, asked: NextClaim, row: Mapping[str, Any]) -> Claim:
     return Claim(
         key=following.key,
-        step=following.step,
+        step=row["step"],
         token=asked.token,
-        attempt=following.attempt + 1,
-        lost_attempts=following.lost_attempts,
-        start_order=following.start_order,
-        idempotency_key=following.idempotency_key,
+        attempt=row["attempt"],
+        lost_attempts=row["lost_attempts"],
+        start_order=row["start_order"],
+        idempotency_key=row["idempotency_key"],
         task_id=following.task_id,
-        external_ids=following.external_ids,
-        forgiven_attempts=following.forgiven_attempts,
+        external_ids=row["external_ids"],
+        forgiven_attempts=row["forgiven_attempts"],
         run=facts_after(ended.run, row),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from typing import Any
@@ -70,6 +71,11 @@ def test_outcome_and_next_claim_are_one_commit(bursting: Stack) -> None:
 def test_undo_and_next_claim_are_one_commit(bursting: Stack) -> None:
     """R4: there is no moment at which a step is undone and the next compensation is nobody's."""
     handle, _ = bursting.run(pipelines.ORDER, {"parcel": ["fail"]})
+    assert_undone_in_one_commit(handle, Event.ATTEMPT_STARTED, has_clock="sqlite" not in bursting.ledger_url)
+
+
+def assert_undone_in_one_commit(handle: RunHandle, following: Event, *, has_clock: bool = True) -> None:
+    """Check that the second step was undone, and what came next for the first one, at one time."""
     back = [
         entry for entry in handle.entries() if entry.event is Event.STEP_UNDONE or entry.direction == "compensation"
     ]
@@ -78,9 +84,9 @@ def test_undo_and_next_claim_are_one_commit(bursting: Stack) -> None:
     assert told[ended : ended + 3] == [
         (Event.STEP_SUCCEEDED, "money"),
         (Event.STEP_UNDONE, "money"),
-        (Event.ATTEMPT_STARTED, "goods"),
+        (following, "goods"),
     ]
-    if "sqlite" not in bursting.ledger_url:
+    if has_clock:
         assert len({entry.at for entry in back[ended : ended + 3]}) == 1
 
 
@@ -188,6 +194,26 @@ def test_without_bursts_each_step_has_its_message(new_stack: OpenStack) -> None:
     handle, record = stack.run(pipelines.LONG, {ROOMS[2]: ["fail"]})
     assert record.state is RunState.ROLLED_BACK
     assert {is_in_burst for _, is_in_burst in in_bursts(handle)} == {False}
+
+
+def test_without_bursts_undo_and_the_next_one_ready_are_one_commit(new_stack: OpenStack) -> None:
+    """R4: there is no moment at which a step is undone and nobody is to undo the one before it."""
+    stack = new_stack(settings={"backout_burst_seconds": 0})
+    stack.start_worker()
+    handle, _ = stack.run(pipelines.ORDER, {"parcel": ["fail"]})
+    assert_undone_in_one_commit(handle, Event.STEP_READY)
+
+
+def test_compensations_are_told_the_same_in_a_burst(bursting: Stack, new_stack: OpenStack) -> None:
+    """A burst knows from the plan of the rollback what the message of a compensation would have to ask for."""
+    stack = new_stack(settings={"backout_burst_seconds": 0})
+    stack.start_worker()
+    script = {"money": ["error", "ok"], "parcel": ["fail:no courier in that area"]}
+    (one, _), (other, _) = bursting.run(pipelines.ORDER, script), stack.run(pipelines.ORDER, script)
+    assert in_bursts(one)[-3:] == [("parcel", True), ("money", True), ("goods", True)]
+    for name in ("parcel", "money", "goods"):
+        told = [started.world.told(f"{run.id} {name}") for started, run in ((bursting, one), (stack, other))]
+        assert json.loads(json.dumps(told[0]).replace(one.id, other.id)) == told[1]
 
 
 def test_a_burst_that_lasts_too_long_ends(new_stack: OpenStack) -> None:
