@@ -122,9 +122,14 @@ def key_in_round(plan: Plan, steps: Sequence[StepRecord], run_id: RunId, positio
 
 
 def existing_effect(steps: Sequence[StepRecord], position: int) -> StepRecord | None:
-    """Return the last row of a step whose effect exists or may exist; a later one may never have been called."""
-    rows = (row for row in reversed(_rows_at(steps, position)) if may_have_happened(row) and not is_undone(row, steps))
-    return next(rows, None)
+    """Return the last row of a step whose effect exists or may exist; a later one may never have been called.
+
+    Rows of one key have one effect between them: what was undone for one of them is undone for all.
+    """
+    rows = _rows_at(steps, position)
+    undone = {row.idempotency_key for row in rows if is_undone(row, steps)}
+    existing = (row for row in reversed(rows) if may_have_happened(row) and row.idempotency_key not in undone)
+    return next(existing, None)
 
 
 def _rows_at(steps: Sequence[StepRecord], position: int) -> list[StepRecord]:

@@ -177,6 +177,17 @@ class TestRestart:
         rows = [*BACK_ENDED[:-2], here("book", S.FAILED, direction=BACK)]
         assert key_in_round(SHOP, rows, RUN, 3, 2) == f"{RUN}:book"
 
+    def test_what_was_undone_in_a_later_round_gets_a_new_key(self) -> None:
+        """A second round under the first one's key has one effect with it: undone once, it is undone."""
+        rows = [
+            here("book", S.FAILED),
+            here("book", S.FAILED, direction=BACK),
+            here("book", S.UNDONE, round=2),
+            here("book", S.SUCCEEDED, direction=BACK, round=2),
+        ]
+        assert rows[0].idempotency_key == rows[2].idempotency_key
+        assert key_in_round(SHOP, rows, RUN, 3, 3) == f"{RUN}:book:3"
+
     def test_kept_steps_are_not_repeated(self) -> None:
         """They stand, and the run passes them by; the preview says so."""
         plan = Plan(pipeline="shop", steps=(RESERVE, RECEIPT, CHARGE))
