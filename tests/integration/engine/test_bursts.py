@@ -216,6 +216,27 @@ def test_compensations_are_told_the_same_in_a_burst(bursting: Stack, new_stack: 
         assert json.loads(json.dumps(told[0]).replace(one.id, other.id)) == told[1]
 
 
+def test_a_burst_that_ends_on_the_way_back_sends_what_is_left(new_stack: OpenStack) -> None:
+    """The next compensation is made ready, and a chain carries the rest; each is still the child of the one before."""
+    stack = new_stack(settings={"backout_burst_seconds": 0.2})
+    stack.start_worker("--task-events")
+    with watching(stack) as watcher:
+        handle = stack.start(pipelines.LONG, {ROOMS[-1]: ["fail"], UNDONE_ROOMS[2]: ["hold:slow"]})
+        wait_until(lambda: stack.world.is_reached("slow"), 15, "the third undo runs")
+        reached = time.monotonic()
+        wait_until(lambda: time.monotonic() - reached > 0.3, 10, "the burst's time is up")
+        stack.world.open("slow")
+        assert stack.settle(handle).state is RunState.ROLLED_BACK
+        tasks = [row.task_id for row in handle.steps()]
+        watcher.wait_for(tasks[-1], "task-succeeded")
+    assert stack.world.calls(handle.id) == [*ROOMS, *UNDONE_ROOMS]
+    sent = [step for step, is_in_burst in in_bursts(handle)[len(ROOMS) :] if not is_in_burst]
+    assert UNDONE_ROOMS[3].removeprefix("undo ") in sent
+    parents = {event["uuid"]: event["parent_id"] for event in watcher.of_root(handle.id)}
+    assert parents == dict(zip(tasks, [None, *tasks[:-1]], strict=True))
+    assert_entries_explain(handle)
+
+
 def test_a_burst_that_lasts_too_long_ends(new_stack: OpenStack) -> None:
     """When its time is up the next step gets a message, behind those that wait."""
     stack = new_stack(settings={"backout_burst_seconds": 0.2})
