@@ -33,45 +33,61 @@ def in_bursts(handle: RunHandle) -> list[tuple[str | None, bool]]:
 
 
 @pytest.fixture(scope="module", params=ENGINE_DATABASES)
-def bursting(request: pytest.FixtureRequest, open_stack: OpenStack) -> Stack:
-    """A stack whose bursts end only where they must."""
+def on_each(request: pytest.FixtureRequest, open_stack: OpenStack) -> Stack:
+    """A stack whose bursts end only where they must; a test of what the ledger writes runs once on each database."""
     stack = open_stack(request.param, settings=LONG_BURSTS)
     stack.start_worker("--task-events")
     return stack
 
 
-def test_one_message_carries_a_whole_run(bursting: Stack) -> None:
+@pytest.fixture(scope="module")
+def bursting(open_stack: OpenStack) -> Stack:
+    """The same on PostgreSQL, for what does not depend on the database."""
+    stack = open_stack("postgresql", settings=LONG_BURSTS)
+    stack.start_worker("--task-events")
+    return stack
+
+
+@pytest.fixture(scope="module")
+def plain(open_stack: OpenStack) -> Stack:
+    """A stack without bursts."""
+    stack = open_stack("postgresql", settings={"backout_burst_seconds": 0})
+    stack.start_worker()
+    return stack
+
+
+def test_one_message_carries_a_whole_run(on_each: Stack) -> None:
     """Only the first step has a message; every attempt is in the ledger as always."""
-    handle, record = bursting.run(pipelines.LONG)
+    handle, record = on_each.run(pipelines.LONG)
     assert record.state is RunState.SUCCEEDED
     assert in_bursts(handle) == [(ROOMS[0], False), *((room, True) for room in ROOMS[1:])]
-    assert bursting.world.calls(handle.id) == ROOMS
+    assert on_each.world.calls(handle.id) == ROOMS
     assert record.attempt_count == len(ROOMS)
     assert_entries_explain(handle)
 
 
-def test_one_message_carries_a_whole_rollback(bursting: Stack) -> None:
+def test_one_message_carries_a_whole_rollback(on_each: Stack) -> None:
     """The way back goes on in the same burst, in reverse start order (R5)."""
-    handle, record = bursting.run(pipelines.LONG, {ROOMS[-1]: ["fail"]})
+    handle, record = on_each.run(pipelines.LONG, {ROOMS[-1]: ["fail"]})
     assert record.state is RunState.ROLLED_BACK
     assert [is_in_burst for _, is_in_burst in in_bursts(handle)] == [False, *[True] * 15]
-    assert bursting.world.calls(handle.id) == [*ROOMS, *UNDONE_ROOMS]
+    assert on_each.world.calls(handle.id) == [*ROOMS, *UNDONE_ROOMS]
     assert_entries_explain(handle)
 
 
-def test_outcome_and_next_claim_are_one_commit(bursting: Stack) -> None:
+def test_outcome_and_next_claim_are_one_commit(on_each: Stack) -> None:
     """There is no moment at which a step is recorded and the next one is nobody's: both have one time."""
-    handle, _ = bursting.run(pipelines.ORDER)
+    handle, _ = on_each.run(pipelines.ORDER)
     entries = {(entry.event, entry.step): entry.at for entry in handle.entries()}
     assert (Event.STEP_READY, "money") not in entries
-    if "sqlite" not in bursting.ledger_url:
+    if "sqlite" not in on_each.ledger_url:
         assert entries[Event.STEP_SUCCEEDED, "goods"] == entries[Event.ATTEMPT_STARTED, "money"]
 
 
-def test_undo_and_next_claim_are_one_commit(bursting: Stack) -> None:
+def test_undo_and_next_claim_are_one_commit(on_each: Stack) -> None:
     """R4: there is no moment at which a step is undone and the next compensation is nobody's."""
-    handle, _ = bursting.run(pipelines.ORDER, {"parcel": ["fail"]})
-    assert_undone_in_one_commit(handle, Event.ATTEMPT_STARTED, has_clock="sqlite" not in bursting.ledger_url)
+    handle, _ = on_each.run(pipelines.ORDER, {"parcel": ["fail"]})
+    assert_undone_in_one_commit(handle, Event.ATTEMPT_STARTED, has_clock="sqlite" not in on_each.ledger_url)
 
 
 def assert_undone_in_one_commit(handle: RunHandle, following: Event, *, has_clock: bool = True) -> None:
@@ -187,32 +203,26 @@ def test_step_that_a_route_sends_elsewhere_is_sent_there(new_stack: OpenStack) -
     assert stack.states(handle) == {"goods": "succeeded", "money": "ready"}
 
 
-def test_without_bursts_each_step_has_its_message(new_stack: OpenStack) -> None:
+def test_without_bursts_each_step_has_its_message(plain: Stack) -> None:
     """0 turns bursts off."""
-    stack = new_stack(settings={"backout_burst_seconds": 0})
-    stack.start_worker()
-    handle, record = stack.run(pipelines.LONG, {ROOMS[2]: ["fail"]})
+    handle, record = plain.run(pipelines.LONG, {ROOMS[2]: ["fail"]})
     assert record.state is RunState.ROLLED_BACK
     assert {is_in_burst for _, is_in_burst in in_bursts(handle)} == {False}
 
 
-def test_without_bursts_undo_and_the_next_one_ready_are_one_commit(new_stack: OpenStack) -> None:
+def test_without_bursts_undo_and_the_next_one_ready_are_one_commit(plain: Stack) -> None:
     """R4: there is no moment at which a step is undone and nobody is to undo the one before it."""
-    stack = new_stack(settings={"backout_burst_seconds": 0})
-    stack.start_worker()
-    handle, _ = stack.run(pipelines.ORDER, {"parcel": ["fail"]})
+    handle, _ = plain.run(pipelines.ORDER, {"parcel": ["fail"]})
     assert_undone_in_one_commit(handle, Event.STEP_READY)
 
 
-def test_compensations_are_told_the_same_in_a_burst(bursting: Stack, new_stack: OpenStack) -> None:
+def test_compensations_are_told_the_same_in_a_burst(bursting: Stack, plain: Stack) -> None:
     """A burst knows from the plan of the rollback what the message of a compensation would have to ask for."""
-    stack = new_stack(settings={"backout_burst_seconds": 0})
-    stack.start_worker()
     script = {"money": ["error", "ok"], "parcel": ["fail:no courier in that area"]}
-    (one, _), (other, _) = bursting.run(pipelines.ORDER, script), stack.run(pipelines.ORDER, script)
+    (one, _), (other, _) = bursting.run(pipelines.ORDER, script), plain.run(pipelines.ORDER, script)
     assert in_bursts(one)[-3:] == [("parcel", True), ("money", True), ("goods", True)]
     for name in ("parcel", "money", "goods"):
-        told = [started.world.told(f"{run.id} {name}") for started, run in ((bursting, one), (stack, other))]
+        told = [started.world.told(f"{run.id} {name}") for started, run in ((bursting, one), (plain, other))]
         assert json.loads(json.dumps(told[0]).replace(one.id, other.id)) == told[1]
 
 
