@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from backout.events import Event
-from backout.identifiers import ClaimToken, RunId, TaskId, run_ids_from
+from backout.identifiers import ClaimToken, RunId, run_ids_from
 from backout.jsontext import JsonValue
 from backout.ledger.change import constant
 from backout.ledger.cursors import RecordingConnection
@@ -316,37 +316,29 @@ def describe_failure(error: BaseException) -> str | None:
     return " ".join(str(said).split())
 
 
+CLAIMED: Final = (
+    step.c.step,
+    step.c.attempt,
+    step.c.lost_attempts,
+    step.c.start_order,
+    step.c.idempotency_key,
+    step.c.task_id,
+    step.c.external_ids,
+    step.c.forgiven_attempts,
+)
+"""What the holder of a claim must know of its row."""
+
+
 def find_claim(connection: Connection, key: StepKey) -> Claim | None:
     """Return the claim that is held on a row; `None` when nobody holds one."""
-    statement = select(
-        step.c.step,
-        step.c.claim_token,
-        step.c.attempt,
-        step.c.lost_attempts,
-        step.c.start_order,
-        step.c.idempotency_key,
-        step.c.task_id,
-        step.c.external_ids,
-        step.c.forgiven_attempts,
-        *(run.c[name].label(f"run_{name}") for name in RunFacts.__dataclass_fields__),
-    ).join_from(step, run, run.c.id == step.c.run_id)
+    facts = (run.c[name].label(f"run_{name}") for name in RunFacts.__dataclass_fields__)
+    statement = select(*CLAIMED, step.c.claim_token, *facts).join_from(step, run, run.c.id == step.c.run_id)
     running = statement.where(step.c.state == StepState.RUNNING.value)
-    row = connection.execute(_where_key(running, key)).one_or_none()
-    if row is None:
+    found = connection.execute(_where_key(running, key)).one_or_none()
+    if found is None:
         return None
-    return Claim(
-        key=key,
-        step=row.step,
-        token=ClaimToken(row.claim_token),
-        attempt=row.attempt,
-        lost_attempts=row.lost_attempts,
-        start_order=row.start_order,
-        idempotency_key=row.idempotency_key,
-        task_id=TaskId(row.task_id),
-        external_ids=row.external_ids,
-        forgiven_attempts=row.forgiven_attempts,
-        run=RunFacts.from_row(row._asdict()),
-    )
+    row = found._asdict()
+    return Claim.from_row(row, key=key, token=ClaimToken(row["claim_token"]), run=RunFacts.from_row(row))
 
 
 def _where_key(statement: Select[Any], key: StepKey) -> Select[Any]:

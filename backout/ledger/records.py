@@ -58,6 +58,23 @@ class Claim:
     run: RunFacts
     forgiven_attempts: int = 0
 
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any], *, key: StepKey, token: ClaimToken, run: RunFacts) -> Self:
+        """Return the claim of a row with the columns that `queries.CLAIMED` names."""
+        return cls(
+            key=key,
+            step=row["step"],
+            token=token,
+            attempt=row["attempt"],
+            lost_attempts=row["lost_attempts"],
+            start_order=row["start_order"],
+            idempotency_key=row["idempotency_key"],
+            task_id=TaskId(row["task_id"]),
+            external_ids=row["external_ids"],
+            forgiven_attempts=row["forgiven_attempts"],
+            run=run,
+        )
+
     @property
     def failed_attempts(self) -> int:
         """The attempts that count against the retries, this one included, should it fail."""

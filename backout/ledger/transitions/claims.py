@@ -22,13 +22,13 @@ from sqlalchemy import (
 )
 
 from backout.events import Event
-from backout.identifiers import ClaimToken, TaskId
+from backout.identifiers import ClaimToken
 from backout.ledger.change import ACTIVE, Change, When
 from backout.ledger.dialects import after, apply, now
 from backout.ledger.models import entry, run, step
+from backout.ledger.queries import CLAIMED
 from backout.ledger.records import Claim, RunFacts, StepKey
 from backout.ledger.transitions.parts import (
-    CLAIMED,
     ENGINE,
     MATCHED,
     bind,
@@ -171,19 +171,7 @@ def _claim_of(row: Mapping[str, Any], key: StepKey, token: ClaimToken) -> Claim:
     if facts.state is RunState.PENDING:
         # One statement sees the run as it was before; this claim has started it.
         facts = replace(facts, state=RunState.RUNNING)
-    return Claim(
-        key=key,
-        step=row["step"],
-        token=token,
-        attempt=row["attempt"],
-        lost_attempts=row["lost_attempts"],
-        start_order=row["start_order"],
-        idempotency_key=row["idempotency_key"],
-        task_id=TaskId(row["task_id"]),
-        external_ids=row["external_ids"],
-        forgiven_attempts=row["forgiven_attempts"],
-        run=facts,
-    )
+    return Claim.from_row(row, key=key, token=token, run=facts)
 
 
 def _lost(state: StepState) -> dict[str, Any]:

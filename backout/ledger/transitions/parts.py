@@ -129,14 +129,3 @@ def _entry(event: Event | ByRun | BindParameter[Any]) -> dict[str, Any]:
 
 MATCHED: Final = (step.c.round,)
 """What most arrows want to know of the matched row: that there was one. A number is the cheapest to send and read."""
-CLAIMED: Final = (
-    step.c.step,
-    step.c.attempt,
-    step.c.lost_attempts,
-    step.c.start_order,
-    step.c.idempotency_key,
-    step.c.task_id,
-    step.c.external_ids,
-    step.c.forgiven_attempts,
-)
-"""What the holder of a claim must know of its row."""

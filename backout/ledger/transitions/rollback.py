@@ -26,10 +26,10 @@ from backout.jsontext import JsonValue
 from backout.ledger.change import ACTIVE, Change, constant
 from backout.ledger.dialects import after, apply, now, skip_locked
 from backout.ledger.models import entry, run, step
+from backout.ledger.queries import CLAIMED
 from backout.ledger.records import Claim, Link, StepKey
 from backout.ledger.transitions.following import FACTS_OF_NEXT, NextClaim, facts_after
 from backout.ledger.transitions.parts import (
-    CLAIMED,
     ENGINE,
     MATCHED,
     bind,
@@ -287,19 +287,7 @@ def _next_parameters(following: Link, asked: NextClaim) -> dict[str, Any]:
 
 
 def _claim_of(ended: Claim, following: Link, asked: NextClaim, row: Mapping[str, Any]) -> Claim:
-    return Claim(
-        key=following.key,
-        step=row["step"],
-        token=asked.token,
-        attempt=row["attempt"],
-        lost_attempts=row["lost_attempts"],
-        start_order=row["start_order"],
-        idempotency_key=row["idempotency_key"],
-        task_id=following.task_id,
-        external_ids=row["external_ids"],
-        forgiven_attempts=row["forgiven_attempts"],
-        run=facts_after(ended.run, row),
-    )
+    return Claim.from_row(row, key=following.key, token=asked.token, run=facts_after(ended.run, row))
 
 
 def skip_compensation(connection: Connection, claim: Claim, *, reason: str, operator_state: str) -> bool:
